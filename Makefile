@@ -1,0 +1,68 @@
+# lokma's commands. `make demo` is the whole way; `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo test check fix wheels docs results bench-check clean
+
+help:            ## list the commands
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+install: $(INSTALLED)  ## set up .venv with everything
+
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py edge_runtime/native.cpp
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lokma needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
+	@command -v g++ >/dev/null || { echo "lokma's engine needs g++; on Debian and Ubuntu: apt install g++"; exit 3; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@if [ "$$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi >/dev/null && ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
+	  if $(BIN)/python -c 'import urllib.request; urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null; then \
+	    echo "no NVIDIA GPU here: taking PyTorch's CPU build (about 200 MB)"; \
+	    $(BIN)/python -m pip install --quiet --index-url $(CPU_INDEX) --constraint constraints.txt torch torchvision; \
+	  else \
+	    echo "PyTorch's CPU index does not answer: taking the default build, which brings CUDA (about 3 GB to download, 5.5 GB on disk)"; \
+	  fi; fi
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+demo: install    ## photographs -> model -> bundle -> numbers -> a page (DEMO_ARGS=--no-serve ends before the page)
+	@$(BIN)/python -m mobile_demo.demo $(DEMO_ARGS)
+
+test: install    ## the tests
+	$(BIN)/python -m pytest
+
+check: install   ## lint, format, types, and that generated pages are fresh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cog -P --check README.md README.tr.md
+	@$(BIN)/python -m benchmarks.report results/reference.jsonl | cmp - RESULTS.md || { echo "RESULTS.md is stale: make docs"; exit 1; }
+
+fix: install     ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheels: install  ## the device's wheels, in dist/: x86_64, aarch64 where its compiler is installed, and any
+	rm -rf dist
+	@for platform in manylinux_2_28_x86_64 manylinux_2_28_aarch64 any; do \
+	  compiler=$${platform#manylinux_2_28_}-linux-gnu-g++; \
+	  if [ $$platform != any ] && ! command -v $$compiler >/dev/null; then echo "$$platform: skipped, $$compiler is not installed"; continue; fi; \
+	  LOKMA_PLATFORM=$$platform $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . || exit 1; done
+	@ls -l dist
+
+docs: install    ## generate the tables in README and RESULTS.md
+	$(BIN)/cog -P -r README.md README.tr.md
+	$(BIN)/python -m benchmarks.report results/reference.jsonl > RESULTS.md
+
+results: install  ## measure again what RESULTS.md reports (after make demo)
+	rm -rf results/fresh && mkdir -p results/fresh
+	@for bundle in foodvision-mini cartpole; do LOKMA_RESULTS=results/fresh $(BIN)/lokma bench bundles/$$bundle || exit 1; done
+	cat results/fresh/*.jsonl > results/reference.jsonl
+	$(MAKE) docs
+
+bench-check: install  ## the budgets
+	$(BIN)/python -m benchmarks.runtime_budget
+
+clean:           ## remove what was built (runs, bundles and records stay)
+	rm -rf .venv dist edge_runtime/_native .pytest_cache .ruff_cache .mypy_cache

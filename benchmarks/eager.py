@@ -1,0 +1,98 @@
+"""The course's way, as the baseline: eager torch and torchvision transforms, one picture after another.
+
+A child of `edge_runtime.worker.Worker`: `python -m benchmarks.eager RUN THREADS`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_runtime import worker
+from edge_runtime.errors import LokmaError
+
+Predict = Callable[[Any], tuple[Sequence[float], Mapping[str, int]]]
+
+
+def start(run: Path, threads: int) -> worker.Worker:
+    """The parent's side: a worker that runs the trained model eagerly."""
+    return worker.Worker([sys.executable, "-m", "benchmarks.eager", str(run), str(threads)])
+
+
+def main(argv: list[str]) -> int:
+    """Imports torch, loads the run, and answers as the course's `pred_and_store` does."""
+    began = time.monotonic_ns()
+    import torch
+    import torchvision  # the course imports it for its transforms: its import time counts
+
+    from train.run import load_run
+
+    imported = time.monotonic_ns()
+    try:
+        torch.set_num_threads(int(argv[1]))
+        run = load_run(Path(argv[0]))
+        predict = _pictures(run) if run.spec.image is not None else _rows(run)
+        loaded = time.monotonic_ns()
+        versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+        worker.serve(imported - began, loaded - imported, versions, predict)
+    except LokmaError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _pictures(run: Any) -> Predict:
+    import torch
+    from PIL import Image
+    from torchvision import transforms
+
+    image, normalise = run.spec.image, run.spec.normalise
+    transform = transforms.Compose(
+        [
+            transforms.Resize(image.resize, interpolation=transforms.InterpolationMode(image.filter)),
+            transforms.CenterCrop(image.crop),
+            transforms.ToTensor(),
+            transforms.Normalize([m / 255 for m in normalise.mean], [s / 255 for s in normalise.std]),
+        ]
+    )
+
+    def predict(path: Any) -> tuple[Sequence[float], Mapping[str, int]]:
+        clock = [time.perf_counter_ns()]
+        picture = Image.open(path).convert("RGB")
+        clock.append(time.perf_counter_ns())
+        tensor = transform(picture).unsqueeze(0)
+        clock.append(time.perf_counter_ns())
+        with torch.inference_mode():
+            logits = run.model(tensor)
+        clock.append(time.perf_counter_ns())
+        values = torch.softmax(logits, dim=1)[0].tolist()
+        clock.append(time.perf_counter_ns())
+        return values, {stage: clock[i + 1] - clock[i] for i, stage in enumerate(worker.STAGES)}
+
+    return predict
+
+
+def _rows(run: Any) -> Predict:
+    import torch
+
+    mean, std = torch.tensor(run.spec.normalise.mean), torch.tensor(run.spec.normalise.std)
+
+    def predict(row: Any) -> tuple[Sequence[float], Mapping[str, int]]:
+        clock = [time.perf_counter_ns()]
+        tensor = ((torch.tensor(row, dtype=torch.float32) - mean) / std).unsqueeze(0)
+        clock.append(time.perf_counter_ns())
+        with torch.inference_mode():
+            values = run.model(tensor)[0]
+        clock.append(time.perf_counter_ns())
+        listed = values.tolist()
+        clock.append(time.perf_counter_ns())
+        return listed, {stage: clock[i + 1] - clock[i] for i, stage in enumerate(worker.STAGES[1:])}
+
+    return predict
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

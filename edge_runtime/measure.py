@@ -1,0 +1,151 @@
+"""The statistics of lokma, standard library only: quantiles, intervals, paired tests, interleaved order.
+
+>>> wilson(146, 150)
+(0.9333, 0.9896)
+>>> quantile([5, 1, 4, 2, 3], 0.5)
+3
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import statistics
+from collections.abc import Sequence
+
+Z95 = statistics.NormalDist().inv_cdf(0.975)
+
+
+def quantile(samples: Sequence[float], q: float) -> float:
+    """The order statistic at rank ceil(q * n): a value that was measured, never an interpolation.
+
+    Raises:
+        ValueError: no samples.
+    """
+    if not samples:
+        raise ValueError("a quantile needs at least one sample")
+    ordered = sorted(samples)
+    # 0.55 * 100 is 55.00000000000001, whose ceiling would be one rank too high.
+    return ordered[max(0, math.ceil(round(q * len(ordered), 9)) - 1)]
+
+
+def quantile_interval(samples: Sequence[float], q: float, confidence: float = 0.95) -> tuple[float, float] | None:
+    """A distribution-free interval of a quantile: the order statistics whose binomial coverage is enough.
+
+    Returns None where the sample is too small to have one (below 6 for the median, below 368 for p99).
+    Source: David and Nagaraja, Order Statistics, 3rd ed., section 7.1.
+    """
+    ordered, n = sorted(samples), len(samples)
+    tail = (1 - confidence) / 2
+    below = [
+        0.0,
+        *itertools.accumulate(_binomial_terms(n, q, n)),
+    ]  # below[r]: P(fewer than r of n lie below q)
+    lower = max(r for r in range(n + 1) if below[r] <= tail)  # ranks are counted from 1
+    upper = next((r for r in range(1, n + 1) if below[r] >= 1 - tail), None)
+    return None if lower == 0 or upper is None else (ordered[lower - 1], ordered[upper - 1])
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a share, rounded to 4 digits.
+
+    Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"{successes} of {n} is not a share")
+    share, z2 = successes / n, Z95 * Z95
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)
+
+
+def mean_interval(samples: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of a mean by the normal approximation; for n >= 30.
+
+    Raises:
+        ValueError: fewer than 30 samples.
+    """
+    if len(samples) < 30:
+        raise ValueError(f"{len(samples)} samples are too few for a normal interval of the mean; at least 30")
+    mean = statistics.fmean(samples)
+    half = Z95 * statistics.stdev(samples) / math.sqrt(len(samples))
+    return mean - half, mean + half
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """The exact two-sided McNemar p-value of two paired classifiers.
+
+    Args:
+        only_a: samples that A has right and B wrong.
+        only_b: samples that B has right and A wrong.
+
+    Source: McNemar 1947; exact form as the binomial test on the discordant pairs.
+    """
+    n = only_a + only_b
+    return min(1.0, 2 * _binomial_cdf(min(only_a, only_b), n, 0.5)) if n else 1.0
+
+
+def drop_bound(flips: int, n: int, confidence: float = 0.95) -> float:
+    """The one-sided upper bound of a share after `flips` of `n`: Clopper-Pearson, by bisection.
+
+    The share of changed answers bounds the accuracy that can have been lost, with or without labels.
+    """
+    if not 0 <= flips <= n or n == 0:
+        raise ValueError(f"{flips} of {n} is not a share")
+    if flips == n:
+        return 1.0
+    low, high = flips / n, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _binomial_cdf(flips, n, middle) > 1 - confidence else (low, middle)
+    return high
+
+
+def ratio_interval(a: Sequence[float], b: Sequence[float], seed: int = 0, repeats: int = 1000) -> tuple[float, ...]:
+    """The ratio of the medians a / b with its 95 % bootstrap interval.
+
+    Args:
+        a: block medians of one system, in the order in which they were measured.
+        b: those of the other, of the same blocks: pairs are drawn together.
+        seed: of the resampling.
+        repeats: bootstrap samples.
+
+    Returns:
+        (ratio, lower, upper).
+
+    Raises:
+        ValueError: the two differ in length, or are empty.
+    """
+    pairs = list(zip(a, b, strict=True))
+    if not pairs:
+        raise ValueError("a ratio needs at least one pair")
+    draw = random.Random(seed)
+
+    def ratio(sample: list[tuple[float, float]]) -> float:
+        return statistics.median(x for x, _ in sample) / statistics.median(y for _, y in sample)
+
+    boots = sorted(ratio(draw.choices(pairs, k=len(pairs))) for _ in range(repeats))
+    return ratio(pairs), quantile(boots, 0.025), quantile(boots, 0.975)
+
+
+def interleaved(names: Sequence[str], blocks: int, seed: int = 0) -> list[str]:
+    """The order in which systems take their blocks: each once a round, every round shuffled anew.
+
+    Slow drifts of the machine then fall on all systems alike.
+    """
+    draw = random.Random(seed)
+    return [name for _ in range(blocks) for name in draw.sample(list(names), len(names))]
+
+
+def _binomial_cdf(k: int, n: int, p: float) -> float:
+    return min(1.0, math.fsum(_binomial_terms(n, p, k)))
+
+
+def _binomial_terms(n: int, p: float, last: int) -> list[float]:
+    """The probabilities of 0, 1, … `last` successes in `n` draws, for 0 < p < 1."""
+    whole = math.lgamma(n + 1)
+    return [
+        math.exp(whole - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(p) + (n - i) * math.log1p(-p))
+        for i in range(last + 1)
+    ]

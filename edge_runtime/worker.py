@@ -1,0 +1,189 @@
+"""One system under test in a process of its own, so that thread pools cannot fight and memory is its own.
+
+The parent starts `python -m edge_runtime.worker BUNDLE ARTIFACT THREADS` (or any program that speaks
+the same lines), sends `{"inputs": [...]}` and reads the answers with their times; a worker that is not
+asked anything sleeps in `read`. CLOCK_MONOTONIC is one clock for the whole machine, so the parent's
+start and the child's first answer can be subtracted.
+"""
+
+import time
+
+_STARTED = time.monotonic_ns()  # before the imports that are measured
+
+import contextlib  # noqa: E402
+import json  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+import tempfile  # noqa: E402
+from collections.abc import Callable, Mapping, Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
+from types import TracebackType  # noqa: E402
+from typing import Any  # noqa: E402
+
+from edge_runtime.errors import EngineError, LokmaError  # noqa: E402
+
+STAGES = ("decode", "preprocess", "inference", "postprocess")
+
+
+class Worker:
+    """The parent's side: a context manager around one child.
+
+    Attributes:
+        cold: nanoseconds of process (spawn to first line), import, load, and, after the first `ask`, first
+            (the first answer) and total (spawn to first answer).
+        versions: of the engine that answers, as the child itself says.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        # A pipe that nobody reads would fill up and stop the child.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close)
+        self._spawned = time.monotonic_ns()
+        self._child = subprocess.Popen(
+            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
+        )
+        self.cold: dict[str, int] = {}
+        self.versions: dict[str, str] = {}
+
+    def ready(self) -> dict[str, int]:
+        """Waits until the child has loaded its model, and returns `cold` so far.
+
+        Raises:
+            EngineError: the child stopped; the message is its own.
+        """
+        if not self.cold:
+            said = self._read()
+            self.versions = said["versions"]
+            self.cold = {
+                "process": said["started"] - self._spawned,
+                "import": said["import"],
+                "load": said["load"],
+            }
+        return self.cold
+
+    def ask(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
+        """Runs inputs (paths of pictures, or rows of numbers) one after another.
+
+        Returns:
+            For each input `{"values": [...], "ns": {stage: nanoseconds}, "total_ns": int}`.
+        """
+        self.ready()
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the child is gone: what it said is read below
+            self._child.stdin.write(json.dumps({"inputs": list(inputs)}) + "\n")
+            self._child.stdin.flush()
+        said = self._read()
+        if "first" not in self.cold and said["answers"]:
+            first = said["answers"][0]
+            self.cold = {**self.cold, "first": first["total_ns"], "total": first["ended"] - self._spawned}
+        self.peak_rss_bytes: int | None = said["peak_rss_bytes"]
+        self.cpu_ns: int = said["cpu_ns"]
+        answers: list[dict[str, Any]] = said["answers"]
+        return answers
+
+    def close(self) -> None:
+        """Ends the child."""
+        if self._child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
+        try:
+            self._child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
+        self._said.close()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._child.kill()
+        self.close()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline()
+        if not line:
+            self._said.seek(0)
+            said = self._said.read().decode(errors="replace").strip().splitlines()
+            raise EngineError(f"the measured process stopped: {said[-1] if said else 'it said nothing'}")
+        try:
+            data: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise EngineError(f"the measured process said {line.strip()!r} in place of an answer") from error
+        return data
+
+
+def device(bundle: Path, artifact: str, threads: int) -> Worker:
+    """A worker that runs an artifact through this runtime."""
+    return Worker([sys.executable, "-m", "edge_runtime.worker", str(bundle), artifact, str(threads)])
+
+
+def serve(
+    import_ns: int,
+    load_ns: int,
+    versions: Mapping[str, str],
+    predict: Callable[[Any], tuple[Sequence[float], Mapping[str, int]]],
+) -> None:
+    """The child's side: says that it is ready, then answers lines from stdin until it closes.
+
+    Args:
+        import_ns: what the imports took.
+        load_ns: what loading the model took.
+        versions: of the engine.
+        predict: input to (output values, nanoseconds by stage).
+    """
+    _say({"started": _STARTED, "import": import_ns, "load": load_ns, "versions": dict(versions)})
+    for line in sys.stdin:
+        answers = []
+        for given in json.loads(line)["inputs"]:
+            start = time.monotonic_ns()
+            values, stages = predict(given)
+            ended = time.monotonic_ns()
+            answers.append({"values": list(values), "ns": dict(stages), "total_ns": ended - start, "ended": ended})
+        _say({"answers": answers, "peak_rss_bytes": peak_rss_bytes(), "cpu_ns": time.process_time_ns()})
+
+
+def _say(line: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def peak_rss_bytes() -> int | None:
+    """This process's own peak memory; None where the system does not say.
+
+    `ru_maxrss` would do everywhere, but counts the parent's before the exec.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
+
+
+def main(argv: list[str]) -> int:
+    """`python -m edge_runtime.worker BUNDLE ARTIFACT THREADS`."""
+    from edge_runtime import load
+
+    imported = time.monotonic_ns()
+    try:
+        predictor = load(argv[0], argv[1], int(argv[2]))
+        loaded = time.monotonic_ns()
+
+        def predict(given: Any) -> tuple[Sequence[float], Mapping[str, int]]:
+            answer = predictor.predict(given)
+            return answer.values, {stage: round(ms * 1e6) for stage, ms in answer.ms.items()}
+
+        serve(imported - _STARTED, loaded - imported, predictor.session.versions, predict)
+    except LokmaError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+import dataclasses
+
+import pytest
+
+from edge_runtime import Prediction
+from edge_runtime.errors import BadRequest
+from edge_runtime.spec import Label
+
+LABELS = (
+    Label("pizza", "pizza", "pizza"),
+    Label("steak", "steak", "biftek"),
+    Label("sushi", "sushi", "suşi"),
+)
+
+
+def test_a_class_is_answered_by_its_best_label():
+    answer = Prediction("multiclass", LABELS, (0.2, 0.7, 0.1))
+    assert (answer.label, answer.probability, answer.index) == ("steak", 0.7, 1)
+    assert answer.top(2) == [("steak", 0.7), ("pizza", 0.2)]
+    assert len(answer.top(50)) == 3
+    assert answer.value is None and answer.action is None
+
+
+@pytest.mark.parametrize(
+    ("value", "label", "probability"), [(0.8, "steak", 0.8), (0.5, "steak", 0.5), (0.3, "pizza", 0.7)]
+)
+def test_one_number_answers_for_both_labels_of_a_binary_model(value, label, probability):
+    answer = Prediction("binary", LABELS[:2], (value,))
+    assert (answer.label, answer.probability) == (label, pytest.approx(probability))
+    assert answer.top(1)[0][1] == pytest.approx(probability)
+    assert dict(answer.top(2)) == {"pizza": pytest.approx(1 - value), "steak": pytest.approx(value)}
+
+
+def test_a_regression_answers_with_a_number_and_has_no_labels():
+    answer = Prediction("regression", (), (3.5,))
+    assert (answer.value, answer.label, answer.probability, answer.action) == (3.5, None, None, None)
+    with pytest.raises(BadRequest, match="labels of a model that has none"):
+        answer.top()
+
+
+def test_a_policy_answers_with_its_greedy_action():
+    answer = Prediction("policy", LABELS[:2], (-1.0, 2.0))
+    assert (answer.action, answer.label, answer.probability) == (1, "steak", None)
+
+
+def test_the_best_of_equals_is_the_first():
+    assert Prediction("multiclass", LABELS, (0.4, 0.4, 0.2)).top(2) == [("pizza", 0.4), ("steak", 0.4)]
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_no_labels_at_all_cannot_be_asked_for(k):
+    with pytest.raises(BadRequest, match=f"the {k} best labels"):
+        Prediction("multiclass", LABELS, (0.2, 0.7, 0.1)).top(k)
+
+
+def test_an_answer_is_frozen_and_equal_whatever_its_time():
+    answer = Prediction("multiclass", LABELS, (0.2, 0.7, 0.1), {"inference": 1.0})
+    assert answer == Prediction("multiclass", LABELS, (0.2, 0.7, 0.1), {"inference": 2.0})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        answer.values = ()  # type: ignore[misc]
+
+
+def test_an_array_is_made_on_request():
+    array = Prediction("multiclass", LABELS, (0.25, 0.5, 0.25)).as_array()
+    assert array.dtype == "float32" and array.tolist() == [0.25, 0.5, 0.25]

@@ -1,0 +1,235 @@
+import dataclasses
+import hashlib
+import io
+import json
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_runtime import load, predictor
+from edge_runtime.errors import BadBundle, BadInput, BadRequest, EngineError, Missing
+
+FP32 = ["xnnpack-fp32", "onnx-fp32"]
+
+
+@pytest.fixture
+def copied(policy, tmp_path):
+    return shutil.copytree(policy.folder, tmp_path / "policy")
+
+
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_the_first_artifact_that_runs_here_answers(pictures, form):
+    loaded = load(getattr(pictures, form))
+    assert loaded.artifact.id == "xnnpack-fp32"
+    answer = loaded.predict(pictures.goldens[0])
+    assert answer.label in ("circle", "cross", "star") and sum(answer.values) == pytest.approx(1, abs=1e-5)
+    assert set(answer.ms) == {"decode", "preprocess", "inference", "postprocess"}
+    loaded.close()
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_a_picture_is_answered_as_eager_torch_answers_its_pixels(pictures, name, tmp_path):
+    import torch
+
+    from edge_runtime.preprocess import open_picture, to_pixels
+
+    for given in pictures.goldens:
+        pixels = to_pixels(open_picture(given, pictures.spec.image), pictures.spec.image)
+        tensor = torch.frombuffer(bytearray(pixels), dtype=torch.uint8).reshape(1, 16, 16, 3)
+        expected = pictures.eager(tensor)[0].tolist()
+        assert load(pictures.folder, name).predict(given).values == pytest.approx(expected, abs=1e-5)
+
+
+def test_every_way_to_give_a_picture_gets_the_same_answer(pictures, tmp_path):
+    loaded, data = load(pictures.folder), pictures.goldens[1]
+    (tmp_path / "a.png").write_bytes(data)
+    pil = Image.open(io.BytesIO(data))
+    given = [data, tmp_path / "a.png", str(tmp_path / "a.png"), io.BytesIO(data), pil, np.asarray(pil)]
+    assert len({loaded.predict(x).values for x in given}) == 1
+
+
+def test_a_pil_photograph_is_turned_upright(pictures, draw):
+    loaded, upright, exif = load(pictures.folder), draw(40, 30, 3), Image.Exif()
+    exif[0x0112] = 6
+    handle = io.BytesIO()
+    upright.transpose(Image.Transpose.ROTATE_90).save(handle, "PNG", exif=exif)
+    assert loaded.predict(Image.open(handle)).values == loaded.predict(upright).values
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros((30, 40, 3)), r"when it is uint8 of shape \(height, width, 3\); got <f8 \(30, 40, 3\)"),
+        (np.zeros((30, 40), np.uint8), r"got \|u1 \(30, 40\)"),
+        (np.zeros((30, 40, 4), np.uint8), r"got \|u1 \(30, 40, 4\)"),
+        (np.zeros((0, 40, 3), np.uint8), r"got \|u1 \(0, 40, 3\)"),
+    ],
+)
+def test_an_array_that_is_no_picture_is_refused(pictures, array, says):
+    with pytest.raises(BadInput, match=says):
+        load(pictures.folder).predict(array)
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_a_row_is_answered_with_the_greedy_action(policy, name):
+    loaded = load(policy.folder, name)
+    for row, expected in zip(policy.inputs.tolist(), policy.answers(), strict=True):
+        answer = loaded.predict(row)
+        assert answer.values == pytest.approx(expected.tolist(), rel=1e-5, abs=1e-6)
+        assert answer.action == expected.argmax() and answer.label == ("left", "right")[answer.action]
+    assert loaded.predict(tuple(row)) == loaded.predict(np.asarray(row)) == loaded.predict(policy.inputs[-1])
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ([1, 2, 3], r"tiny-balance takes 4 numbers \(m, m/s, rad, rad/s\); got 3"),
+        ([], "takes 4 numbers .*; got 0"),
+        ([1, 2, 3, "x"], "takes 4 numbers"),
+        ([1, 2, 3, None], "takes 4 numbers"),
+        ([1, 2, 3, float("nan")], r"takes 4 numbers .*, all finite; got \[1.0, 2.0, 3.0, nan\]"),
+        ([1, 2, 3, 1e39], "all finite"),
+        ([1, 2, 3, 10**400], "takes 4 numbers"),
+        ("hello", "takes 4 numbers .*; got 'hello'"),
+        (b"0123456789abcdef", "takes 4 numbers .*; got b'"),
+        (None, "takes 4 numbers .*; got None"),
+        (5, "takes 4 numbers .*; got 5"),
+        (np.zeros((4, 1)), r"takes 4 numbers .*; got the shape \(4, 1\)"),
+        (np.float32(1), r"takes 4 numbers .*; got the shape \(\)"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused(policy, row, says):
+    with pytest.raises(BadInput, match=says):
+        load(policy.folder).predict(row)
+
+
+def test_a_huge_wrong_row_makes_a_short_message(policy):
+    with pytest.raises(BadInput) as refusal:
+        load(policy.folder).predict("x" * 1_000_000)
+    assert len(str(refusal.value)) < 200
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_eight_threads_on_one_predictor_get_the_answers_of_one(pictures, name):
+    loaded = load(pictures.folder, name)
+    expected = [loaded.predict(given).values for given in pictures.goldens]
+    found = []
+
+    def work():
+        found.extend([loaded.predict(given).values for given in pictures.goldens] for _ in range(10))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 80 and all(one == expected for one in found)
+
+
+@pytest.mark.parametrize("file", ["xnnpack-fp32.pte", "onnx-fp32.onnx"])
+def test_an_artifact_copied_out_alone_knows_what_it_is(policy, file):
+    alone = load(policy.folder / file)
+    assert alone.spec == policy.spec
+    assert alone.predict(policy.goldens[0]) == load(policy.folder, file.split(".")[0]).predict(policy.goldens[0])
+    with pytest.raises(BadRequest, match=f"{file} is one artifact and holds no 'onnx-int8'; name a bundle"):
+        load(policy.folder / file, "onnx-int8")
+
+
+@pytest.mark.parametrize("suffix", [".pte", ".onnx"])
+def test_a_bare_file_that_is_empty_or_no_model_is_refused(tmp_path, suffix):
+    for data in (b"", b"not a model" * 100):
+        (tmp_path / f"a{suffix}").write_bytes(data)
+        with pytest.raises(EngineError, match=rf"this {suffix} cannot be read|cannot load this \{suffix}"):
+            load(tmp_path / f"a{suffix}")
+
+
+def test_nothing_and_an_unknown_artifact_are_refused(policy):
+    with pytest.raises(BadInput, match="does not exist; give a bundle folder"):
+        load("nowhere.zip")
+    with pytest.raises(BadInput, match="does not exist; give a bundle folder"):
+        load("nowhere.pte")
+    with pytest.raises(BadRequest, match="has no artifact 'tflite'; it has xnnpack-fp32, onnx-fp32"):
+        load(policy.folder, "tflite")
+
+
+def test_a_flipped_byte_is_found_at_the_next_load(copied):
+    load(copied)
+    path = copied / "xnnpack-fp32.pte"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BadBundle, match=r"xnnpack-fp32.pte .* was altered or damaged"):
+        load(copied)
+
+
+def manifest_of(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def test_a_pte_whose_shape_is_not_the_manifests_is_refused(copied):
+    manifest = manifest_of(copied)
+    manifest["spec"]["inputs"][0]["shape"] = ["batch", 5]
+    manifest["spec"]["normalise"] = None
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    for name in FP32:
+        with pytest.raises(EngineError, match=r"observation of this .* its spec says float32"):
+            load(copied, name)
+
+
+def test_where_no_engine_runs_it_says_what_would(copied, monkeypatch):
+    monkeypatch.setattr(predictor.engines, "available", lambda engine: False)
+    with pytest.raises(Missing, match=r"needs executorch or onnxruntime \(executorch: .*; onnxruntime: pip install"):
+        load(copied)
+    manifest = manifest_of(copied)
+    manifest["artifacts"] = [{**manifest["artifacts"][0], "engine": "warp"}]
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(Missing, match="which needs warp"):
+        load(copied)
+
+
+def test_an_answer_that_is_not_a_number_is_an_error(policy, monkeypatch):
+    loaded = load(policy.folder)
+    monkeypatch.setattr(loaded.session, "run", lambda inputs: {"q_values": memoryview(np.float32([1, np.nan]))})
+    with pytest.raises(
+        EngineError, match=r"xnnpack-fp32 of tiny-balance answered \(1\.0, nan\): the artifact is broken"
+    ):
+        loaded.predict(policy.goldens[0])
+
+
+def test_verify_hashes_again(policy, monkeypatch):
+    from edge_runtime import store
+
+    hashed = []
+    real = store.sha256_of
+    monkeypatch.setattr(store, "sha256_of", lambda path: (hashed.append(path), real(path))[1])
+    monkeypatch.setattr(store, "_SETTLED_NS", -1)
+    load(policy.folder)
+    load(policy.folder)
+    assert len(hashed) == 1
+    load(policy.folder, verify=True)
+    assert len(hashed) == 2
+
+
+def test_a_predictor_is_closed_once_and_for_all(policy):
+    loaded = load(policy.folder)
+    loaded.close()
+    with pytest.raises(EngineError, match="this session was closed"):
+        loaded.predict(policy.goldens[0])
+
+
+def test_a_bundle_of_another_hash_with_the_right_manifest_loads(copied):
+    manifest, path = manifest_of(copied), copied / "onnx-fp32.onnx"
+    shutil.copy(copied / "xnnpack-fp32.pte", path)
+    entry = manifest["artifacts"][1]
+    entry.update(sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size_bytes=path.stat().st_size)
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(EngineError, match=r"cannot load this \.onnx"):  # a .pte by another name
+        load(copied, "onnx-fp32")
+
+
+def test_the_spec_of_a_predictor_is_frozen(policy):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load(policy.folder).spec.name = "other"  # type: ignore[misc]

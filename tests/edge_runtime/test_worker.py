@@ -1,0 +1,85 @@
+import sys
+import time
+
+import pytest
+
+from edge_runtime import load
+from edge_runtime.errors import EngineError
+from edge_runtime.worker import STAGES, Worker, device, peak_rss_bytes
+
+READY = 'print(\'{"started": 1, "import": 2, "load": 3, "versions": {}}\', flush=True);'
+
+
+def python(code):
+    return Worker([sys.executable, "-c", code])
+
+
+def test_a_worker_answers_as_the_runtime_does_and_measures_itself(policy):
+    rows = policy.inputs.tolist()
+    with device(policy.folder, "xnnpack-fp32", 1) as worker:
+        ready = worker.ready()
+        assert set(ready) == {"process", "import", "load"} and all(value > 0 for value in ready.values())
+        answers = worker.ask(rows)
+        assert worker.ask([]) == []
+    here = load(policy.folder, "xnnpack-fp32")
+    for row, answer in zip(rows, answers, strict=True):
+        assert answer["values"] == pytest.approx(here.predict(row).values, rel=1e-6)
+        assert set(answer["ns"]) == set(STAGES) and sum(answer["ns"].values()) <= answer["total_ns"]
+    assert worker.cold["total"] > worker.cold["process"] + worker.cold["import"] + worker.cold["load"]
+    assert worker.cold["first"] == answers[0]["total_ns"]
+    assert 5e6 < worker.peak_rss_bytes < 80e6 and worker.cpu_ns > 0  # no numpy, no torch
+
+
+def test_a_picture_is_asked_for_by_its_path(pictures, tmp_path):
+    (tmp_path / "a.png").write_bytes(pictures.goldens[0])
+    with device(pictures.zip, "onnx-int8", 1) as worker:
+        (answer,) = worker.ask([str(tmp_path / "a.png")])
+    assert answer["values"] == pytest.approx(load(pictures.folder, "onnx-int8").predict(pictures.goldens[0]).values)
+
+
+def test_a_bundle_that_cannot_be_loaded_is_the_parents_error(tmp_path):
+    with (
+        device(tmp_path / "nowhere", "x", 1) as worker,
+        pytest.raises(EngineError, match=r"stopped: .*does not exist"),
+    ):
+        worker.ready()
+
+
+def test_a_bad_input_is_the_parents_error(policy):
+    with (
+        device(policy.folder, "xnnpack-fp32", 1) as worker,
+        pytest.raises(EngineError, match="takes 4 numbers"),
+    ):
+        worker.ask([[1, 2]])
+
+
+def test_a_child_that_dies_between_two_questions_is_an_error():
+    with python(READY) as worker:
+        worker.ready()
+        worker._child.wait()
+        with pytest.raises(EngineError, match="the measured process stopped: it said nothing"):
+            worker.ask([1])
+
+
+def test_a_child_that_says_something_else_is_an_error():
+    with (
+        python("print('hello from a library')") as worker,
+        pytest.raises(EngineError, match="said 'hello from"),
+    ):
+        worker.ready()
+
+
+def test_a_child_that_fills_stderr_does_not_hang():
+    with python("import sys; sys.stderr.write('warning ' * 100_000);" + READY) as worker:
+        assert worker.ready()["load"] == 3
+
+
+def test_a_child_is_ended_with_its_context():
+    with pytest.raises(RuntimeError), python(READY + "import time; time.sleep(60)") as worker:
+        start = time.monotonic()
+        raise RuntimeError("a bug")
+    assert worker._child.returncode is not None and time.monotonic() - start < 5
+
+
+def test_peak_memory_is_this_process_own():
+    assert 10e6 < peak_rss_bytes() < 10e9

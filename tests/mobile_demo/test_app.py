@@ -1,0 +1,215 @@
+import io
+import json
+import sys
+
+import pytest
+from PIL import Image
+
+from benchmarks import results
+from mobile_demo.server import APP
+from mobile_demo.words import Words
+
+testing = pytest.importorskip("streamlit.testing.v1", reason="streamlit is not installed (extra demo)")
+
+
+def open_app(language=None, locale=None):
+    app = testing.AppTest.from_file(str(APP), default_timeout=60)
+    if language:
+        app.query_params["lang"] = language
+    if locale:
+        app.context = {"locale": locale}
+    app.run()
+    assert not app.exception
+    return app
+
+
+def texts(app):
+    parts = [*app.title, *app.header, *app.markdown, *app.caption, *app.warning, *app.info, *app.error]
+    return [part.value for part in parts] + [part.body for part in app.code if hasattr(part, "body")]
+
+
+def html(app):
+    return "\n".join(part.value for part in app.get("html"))
+
+
+def answers_of(app):
+    return [part.value for part in app.get("html") if 'class="lk-table"' in part.value][-1]
+
+
+def picture():
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), "orange").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("language", ["en", "tr"])
+def test_the_page_answers_its_question_in_both_languages(made, page, language):
+    made.write(page / "results", made.run())
+    app, words = open_app(language), Words(language)
+    assert app.title[0].value == words("ask_which")
+    keys = ("ask_trade", "ask_table", "ask_stages", "ask_try_picture", "ask_source")
+    assert [header.value for header in app.header] == [words(key) for key in keys]
+    assert "**xnnpack-int8**" in app.markdown[0].value
+    assert words.percent(146 / 150) in html(app)
+    assert app.code[0].value == "lokma export runs/foodvision-mini"
+    assert app.code[1].value == "lokma bench bundles/foodvision-mini"
+    assert (words("streamlit_note") in texts(app)) == (language == "tr")
+
+
+def test_the_language_starts_at_the_links_then_the_browsers_then_english(made, page):
+    made.write(page / "results", made.run())
+    turkish, english = Words("tr")("ask_which"), Words("en")("ask_which")
+    assert open_app(locale="tr-TR").title[0].value == turkish
+    assert open_app("en", locale="tr-TR").title[0].value == english
+    assert open_app("xx").title[0].value == english
+    assert open_app(locale="fi").title[0].value == english
+
+
+def test_the_switch_changes_the_page_and_its_link(made, page):
+    made.write(page / "results", made.run())
+    app = open_app("en")
+    app.segmented_control(key="language").set_value("tr").run()
+    assert app.title[0].value == Words("tr")("ask_which")
+    assert app.query_params["lang"] == "tr"
+
+
+def test_each_bundle_can_be_chosen_and_the_one_measured_last_comes_first(made, page):
+    older = made.policy_run()
+    for record in older:
+        record["time"] = "2026-01-01T00:00:00+00:00"
+    made.write(page / "results", [*older, *made.run()])
+    app = open_app("en")
+    assert app.selectbox[0].options == ["foodvision-mini", "cartpole"]
+    app.selectbox[0].set_value("cartpole").run()
+    assert not app.exception
+    assert "answers an observation" in app.markdown[0].value
+    assert "Mean return" in html(app)
+
+
+def test_an_older_run_can_be_chosen(made, page):
+    older = made.run({name: made.food[name] for name in ("onnx-fp32", "eager")}, seed=4)
+    for record in older:
+        record["time"] = "2026-01-02T00:00:00+00:00"
+    made.write(page / "results", [*older, *made.run(seed=5)])
+    app = open_app("tr")
+    assert app.selectbox[1].options[1] == "2 Ocak 2026, 00:00 UTC, AMD EPYC 7B13"
+    app.selectbox[1].set_value(older[0]["scenario"]["run"]).run()
+    assert "**onnx-fp32**" in app.markdown[0].value
+
+
+@pytest.mark.parametrize("language", ["en", "tr"])
+def test_without_records_the_page_says_which_command_makes_them(page, language):
+    app, words = open_app(language), Words(language)
+    assert app.title[0].value == words("empty")
+    assert app.code[0].value == "lokma bench bundles/foodvision-mini"
+
+
+def test_the_empty_page_names_a_bundle_that_is_there(made, page):
+    made.bundle(page / "bundles", "digits")
+    assert open_app("en").code[0].value == "lokma bench bundles/digits"
+
+
+def test_torn_old_and_alien_lines_are_counted_and_shown(made, page):
+    made.write(page / "results", made.run())
+    alien = {**made.run()[0], "bundle": {"name": "x"}}
+    alien["id"] = "alien"
+    lines = [
+        '{"schema_version": 1, "id": "to',
+        "[1, 2]",
+        json.dumps({"schema_version": 0}),
+        json.dumps(alien),
+    ]
+    (page / "results" / "other.jsonl").write_text("\n".join(lines))
+    app = open_app("en")
+    assert "4 of the lines in the results could not be read as records and are left out." in texts(app)
+    assert "**xnnpack-int8**" in app.markdown[0].value
+
+
+def test_new_records_appear_at_the_next_run(made, page):
+    app = open_app("en")
+    made.write(page / "results", made.run())
+    app.run()
+    assert app.title[0].value == Words("en")("ask_which")
+
+
+def test_flags_and_emulation_notes_are_shown(made, page):
+    flags = {"valid": False, "flags": ["cpu governor is powersave"]}
+    made.write(page / "results", made.run(validity=flags, notes=["emulated by qemu"]))
+    app = open_app("en")
+    assert app.warning[0].value == "These numbers carry a warning: the CPU governor was powersave."
+    assert app.info[0].value == "Note in the records: emulated by qemu"
+
+
+@pytest.fixture
+def engines_here():
+    pytest.importorskip("onnx", reason="onnx is not installed (extra export): the test bundle is made with it")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra onnx)")
+
+
+@pytest.mark.parametrize(("language", "label"), [("en", "sushi"), ("tr", "suşi")])
+def test_a_picture_goes_through_every_artifact_side_by_side(made, page, engines_here, language, label):
+    made.write(page / "results", made.run())
+    made.bundle(page / "bundles")
+    app, words = open_app(language), Words(language)
+    app.file_uploader[0].upload("lunch.png", picture(), "image/png").run()
+    assert not app.exception
+    answers = answers_of(app)
+    assert answers.count(f"<td>{label}</td>") == 2
+    assert words("probability") in answers
+    assert words("engine_failed") in answers or words("engine_missing") in answers  # the .pte that is not one
+    assert words("answers_note") in texts(app)
+
+
+def test_a_bad_picture_is_one_sentence(made, page, engines_here):
+    made.write(page / "results", made.run())
+    made.bundle(page / "bundles")
+    app = open_app("tr")
+    app.file_uploader[0].upload("notes.jpg", b"not a picture", "image/jpeg").run()
+    assert not app.exception
+    assert [error.value for error in app.error] == ["notes.jpg, görüntü olarak okunamadı."]
+    assert any("notes.jpg is not a picture that can be read here" in text for text in texts(app))
+
+
+def test_where_no_engine_is_installed_every_line_says_so(made, page, engines_here, monkeypatch):
+    made.write(page / "results", made.run())
+    made.bundle(page / "bundles")
+    monkeypatch.setattr("edge_runtime.engines.available", lambda engine: False)
+    app = open_app("tr")
+    app.file_uploader[0].upload("notes.jpg", b"not a picture", "image/jpeg").run()
+    assert not app.exception
+    assert answers_of(app).count("motoru burada kurulu değil") == 3
+
+
+def test_a_policy_takes_numbers_and_starts_at_a_golden_case(made, page, engines_here):
+    made.write(page / "results", made.policy_run())
+    made.bundle(page / "bundles", "cartpole", policy=True)
+    app = open_app("tr")
+    assert [field.value for field in app.number_input] == [0.1, 0.0, -0.02, 0.3]
+    before = answers_of(app)
+    assert before.count("sağa it") == 2
+    app.number_input[3].set_value(-3.0).run()
+    assert answers_of(app) != before
+
+
+def test_a_damaged_bundle_is_one_sentence_and_the_rest_of_the_page_stands(made, page):
+    made.write(page / "results", made.run())
+    broken = page / "bundles" / "foodvision-mini"
+    broken.mkdir(parents=True)
+    (broken / "manifest.json").write_text('{"schema_version": 99}')
+    app = open_app("en")
+    assert [error.value for error in app.error] == [f"The bundle in {broken} cannot be used."]
+    assert app.header[-1].value == "Where are these numbers from?"
+
+
+def test_another_bundle_than_the_measured_one_is_pointed_out(made, page, engines_here):
+    made.write(page / "results", made.run())
+    made.bundle(page / "bundles")
+    assert any("is not the one that was measured above" in text for text in texts(open_app("en")))
+
+
+def test_the_page_imports_no_torch(made, page):
+    made.write(page / "results", made.run())
+    before = set(sys.modules)
+    open_app("en")
+    assert not {name for name in set(sys.modules) - before if name.split(".")[0] in ("torch", "train", "export")}
+    assert results.read(page / "results").dropped == 0

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edge_runtime.errors import BadRequest
+from train.cli import main
+from train.recipes import RECIPES
+
+
+def test_the_list_shows_every_recipe_and_what_to_expect(capsys):
+    assert main(["--list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown and row.expected in shown for name, row in RECIPES.items())
+    main(["--list", "--json"])
+    assert [json.loads(line)["recipe"] for line in capsys.readouterr().out.splitlines()] == sorted(RECIPES)
+
+
+def test_a_run_prints_where_its_pictures_came_from_and_where_it_lies(tmp_path, capsys):
+    assert main(["multiclass-digits", "--epochs", "1", "--out", str(tmp_path), "--name", "one"]) == 0
+    shown = capsys.readouterr().out
+    assert "scikit-learn's digits: " in shown and f"lokma export {tmp_path / 'one'}" in shown
+    main(["multiclass-digits", "--epochs", "1", "--out", str(tmp_path), "--name", "one", "--json"])
+    out = capsys.readouterr().out
+    assert json.loads(out)["reused"] is True and json.loads(out)["arguments"]["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["resnet"], r"no recipe 'resnet'; known: cartpole-dqn, foodvision, multiclass-digits"),
+        (["multiclass-digits", "--epoch", "3"], "unrecognized arguments: --epoch 3"),
+        (["multiclass-digits", "--epochs", "many"], "invalid int value: 'many'"),
+        (["multiclass-digits", "--epochs", "0"], "epochs must be at least 1"),
+        (["multiclass-digits", "--name", "../up"], "cannot name a run"),
+        ([], "required: RECIPE"),
+    ],
+)
+def test_a_bad_request_is_one_named_error(argv, message):
+    with pytest.raises(BadRequest, match=message):
+        main(argv)
+
+
+def test_help_shows_the_recipes_own_arguments(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["cartpole-dqn", "--help"])
+    assert stopped.value.code == 0
+    assert "--action-gap" in capsys.readouterr().out

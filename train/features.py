@@ -1,0 +1,119 @@
+"""What a frozen backbone sees, computed once and kept on disk: a head then trains in seconds.
+
+The file's name is the hash of all that decides its content: the backbone's weights, the pictures, and
+how they are prepared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from edge_runtime.spec import ImageSpec, Normalise
+from edge_runtime.store import home
+from train.data import Example, pictures
+from train.effnet_lite import EfficientNetLite
+
+log = logging.getLogger(__name__)
+
+BATCH = 32
+
+
+def features(
+    backbone: EfficientNetLite,
+    name: str,
+    examples: Sequence[Example],
+    sha256: str,
+    image: ImageSpec,
+    normalise: Normalise,
+) -> tuple[Tensor, Tensor]:
+    """Features and labels of pictures, from the cache or computed now.
+
+    Args:
+        backbone: has `features`, which takes normalised float32 (batch, 3, crop, crop).
+        name: what is computed, for the log, such as "train".
+        examples: the pictures.
+        sha256: the content hash of the data set that they belong to.
+        image: how a picture becomes pixels.
+        normalise: how pixels become what the backbone takes.
+
+    Returns:
+        Float32 (n, features) and int64 (n,); damaged pictures are left out, see `train.data.pictures`.
+    """
+    key = _key(backbone, examples, sha256, image, normalise)
+    path = home() / "features" / f"{key}.safetensors"
+    kept = _kept(path)
+    if kept is not None:
+        log.info("%s: features of %d pictures from the cache", name, len(kept["labels"]))
+        return kept["features"], kept["labels"]
+    log.info("%s: computing the features of %d pictures once", name, len(examples))
+    computed = _compute(backbone, examples, image, normalise)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(computed, fresh)
+    fresh.replace(path)
+    return computed["features"], computed["labels"]
+
+
+def _key(
+    backbone: EfficientNetLite,
+    examples: Sequence[Example],
+    sha256: str,
+    image: ImageSpec,
+    normalise: Normalise,
+) -> str:
+    digest = hashlib.sha256()
+    for name, value in backbone.state_dict().items():
+        if not name.startswith("classifier."):
+            digest.update(name.encode())
+            digest.update(value.numpy().tobytes())
+    chosen = [(e.path.parent.parent.name, e.path.name, e.label) for e in examples]
+    digest.update(json.dumps([sha256, chosen, asdict(image), asdict(normalise)]).encode())
+    return digest.hexdigest()
+
+
+def _kept(path: Path) -> dict[str, Tensor] | None:
+    if not path.is_file():
+        return None
+    try:
+        kept = load_file(path)
+    except SafetensorError as error:
+        log.warning("%s is damaged and is computed again: %s", path, error)
+        return None
+    return kept
+
+
+def _compute(
+    backbone: EfficientNetLite, examples: Sequence[Example], image: ImageSpec, normalise: Normalise
+) -> dict[str, Tensor]:
+    mean, std = torch.tensor(normalise.mean), torch.tensor(normalise.std)
+    rows: list[Tensor] = []
+    labels: list[int] = []
+    batch: list[np.ndarray] = []
+
+    def flush() -> None:
+        pixels = torch.from_numpy(np.stack(batch)).float()
+        rows.append(backbone.features(((pixels - mean) / std).permute(0, 3, 1, 2)))
+        batch.clear()
+
+    backbone.eval()
+    with torch.inference_mode():
+        for example, pixels in pictures(examples, image):
+            batch.append(pixels)
+            labels.append(example.label)
+            if len(batch) == BATCH:
+                flush()
+        if batch:
+            flush()
+    return {"features": torch.cat(rows), "labels": torch.tensor(labels)}

@@ -1,0 +1,79 @@
+"""The networks, as a table: name -> builder. A run's spec names its row and the arguments that build it.
+
+One convention for all: a model takes normalised float32 (pictures as (batch, 3, height, width), tables
+and observations as (batch, columns)) and returns raw logits, numbers or Q-values. Normalisation and the
+last activation are added at export, from the spec's `normalise` and `task`.
+
+>>> import torch
+>>> build(Architecture("mlp", {"sizes": [4, 16, 2]}))(torch.zeros(1, 4)).shape
+torch.Size([1, 2])
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from edge_runtime.errors import BadRequest
+from edge_runtime.spec import Architecture
+from train.effnet_lite import EfficientNetLite
+
+
+def tinyvgg(classes: int, hidden: int, image_size: int) -> nn.Sequential:
+    """The course's TinyVGG: two blocks of two 3x3 convolutions and a halving, then one linear layer.
+
+    Source: CNN Explainer (Wang et al., 2020), with padding so that the size changes by halving only.
+    """
+
+    def block(inputs: int) -> list[nn.Module]:
+        return [
+            nn.Conv2d(inputs, hidden, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(hidden, hidden, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        ]
+
+    left = image_size // 4
+    return nn.Sequential(*block(3), *block(hidden), nn.Flatten(), nn.Linear(hidden * left * left, classes))
+
+
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear layers with ReLU between them; `sizes` are the columns in, every hidden width, the outputs."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "effnet_lite0": EfficientNetLite,
+    "mlp": mlp,
+    "tinyvgg": tinyvgg,
+}
+
+
+def build(architecture: Architecture) -> nn.Module:
+    """A fresh network.
+
+    Raises:
+        BadRequest: no row has that name, or it does not take these arguments.
+    """
+    if architecture.name not in MODELS:
+        raise BadRequest(f"there is no network {architecture.name!r}; known: {', '.join(sorted(MODELS))}")
+    try:
+        return MODELS[architecture.name](**architecture.arguments)
+    except TypeError as error:
+        raise BadRequest(f"the network {architecture.name} cannot be built: {error}") from error
+
+
+def parameter_count(model: nn.Module) -> int:
+    """How many numbers are learned."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def weight_bytes(model: nn.Module) -> int:
+    """The size of all tensors of the network, in bytes."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
