@@ -14,15 +14,21 @@ install: $(INSTALLED)  ## set up .venv with everything
 $(INSTALLED): pyproject.toml constraints.txt hatch_build.py edge_runtime/native.cpp
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lokma needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
 	@command -v g++ >/dev/null || { echo "lokma's engine needs g++; on Debian and Ubuntu: apt install g++"; exit 3; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	@if [ "$$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi >/dev/null && ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
-	  if $(BIN)/python -c 'import urllib.request; urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null; then \
-	    echo "no NVIDIA GPU here: taking PyTorch's CPU build (about 200 MB)"; \
-	    $(BIN)/python -m pip install --quiet --index-url $(CPU_INDEX) --constraint constraints.txt torch torchvision; \
+	@if [ "$$(uname -s)" = Linux ] && ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
+	  why=; \
+	  if command -v nvidia-smi >/dev/null; then why="an NVIDIA GPU is here"; \
+	  elif [ "$$(uname -m)" != x86_64 ]; then why="this is $$(uname -m)"; \
+	  elif ! $(BIN)/python -c 'import urllib.request; urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=5)' 2>/dev/null; then \
+	    why="PyTorch's CPU index does not answer"; \
 	  else \
-	    echo "PyTorch's CPU index does not answer: taking the default build, which brings CUDA (about 3 GB to download, 5.5 GB on disk)"; \
-	  fi; fi
+	    echo "no NVIDIA GPU here: taking PyTorch's CPU build (about 200 MB)"; \
+	    $(BIN)/python -m pip install --quiet --no-deps --index-url $(CPU_INDEX) --constraint constraints.txt torch torchvision \
+	    || why="PyTorch's CPU index did not give the pinned versions"; \
+	  fi; \
+	  test -z "$$why" || echo "$$why: taking PyTorch's default build, which brings CUDA (about 3 GB to download, 5.5 GB on disk)"; \
+	fi
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	@touch $@
 
@@ -46,7 +52,8 @@ fix: install     ## let ruff mend what it can
 wheels: install  ## the device's wheels, in dist/: x86_64, aarch64 where its compiler is installed, and any
 	rm -rf dist
 	@for platform in manylinux_2_28_x86_64 manylinux_2_28_aarch64 any; do \
-	  compiler=$${platform#manylinux_2_28_}-linux-gnu-g++; \
+	  machine=$${platform#manylinux_2_28_}; \
+	  if [ $$machine = "$$(uname -m)" ]; then compiler=g++; else compiler=$$machine-linux-gnu-g++; fi; \
 	  if [ $$platform != any ] && ! command -v $$compiler >/dev/null; then echo "$$platform: skipped, $$compiler is not installed"; continue; fi; \
 	  LOKMA_PLATFORM=$$platform $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . || exit 1; done
 	@ls -l dist

@@ -8,6 +8,7 @@ the compiled engine; unset, it is this machine's.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -32,6 +33,7 @@ LIBRARIES = (
     "executorch_threadpool",
 )
 LAZY = ("executorch_kernels_quantized",)  # loaded only for a .pte that needs it
+WITHOUT = "set LOKMA_PLATFORM=any for a lokma that runs .onnx files only."
 FLAGS = [
     *("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-Wno-deprecated-declarations"),
     *("-DC10_USING_CUSTOM_GENERATED_MACROS", "-DET_EVENT_TRACER_ENABLED", "-DET_USE_THREADPOOL"),
@@ -43,23 +45,26 @@ class NativeEngine(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict) -> None:
         target = _platform()
-        self.staging = Path(tempfile.mkdtemp(prefix="lokma-native-"))
+        self.leftovers = contextlib.ExitStack()
         if target == "any":
             build_data["tag"] = "py3-none-any"
             return
-        native = self.staging / "_native"
-        compile_engine(target, Path(self.root) / "edge_runtime" / "native.cpp", native)
-        build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{target}"
-        if version == "editable":
-            inside = Path(self.root) / "edge_runtime" / "_native"
-            shutil.rmtree(inside, ignore_errors=True)
-            shutil.copytree(native, inside)
-        else:
-            build_data["force_include"][str(native)] = "edge_runtime/_native"
+        with contextlib.ExitStack() as leftovers:
+            staging = Path(leftovers.enter_context(tempfile.TemporaryDirectory(prefix="lokma-native-")))
+            native = staging / "_native"
+            compile_engine(target, Path(self.root) / "edge_runtime" / "native.cpp", native)
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{target}"
+            if version == "editable":
+                inside = Path(self.root) / "edge_runtime" / "_native"
+                shutil.rmtree(inside, ignore_errors=True)
+                shutil.copytree(native, inside)
+            else:
+                build_data["force_include"][str(native)] = "edge_runtime/_native"
+                self.leftovers = leftovers.pop_all()  # hatchling reads the folder until finalize
 
     def finalize(self, version: str, build_data: dict, artifact_path: str) -> None:
-        shutil.rmtree(self.staging, ignore_errors=True)
+        self.leftovers.close()
 
 
 def compile_engine(target: str, source: Path, into: Path) -> None:
@@ -78,7 +83,11 @@ def compile_engine(target: str, source: Path, into: Path) -> None:
         command = [_compiler(target), *FLAGS, *(f"-I{path}" for path in includes)]
         command += ["-o", str(into / "liblokma.so"), str(source), "-Wl,--no-as-needed", f"-L{into}"]
         command += [*(f"-l{library}" for library in LIBRARIES), "-Wl,-rpath,$ORIGIN", "-s"]
-        subprocess.run(command, check=True)
+        if subprocess.run(command).returncode:
+            raise SystemExit(
+                f"{command[0]} cannot compile {source.name}; what it says stands above. lokma needs a g++ that knows "
+                f"C++17 (8 or newer); or {WITHOUT}"
+            )
 
 
 def _platform() -> str:
@@ -97,7 +106,7 @@ def _compiler(target: str) -> str:
         raise SystemExit(
             f"lokma's ExecuTorch engine needs {name}, which is not installed. On Debian: apt install "
             f"{'g++' if name == 'g++' else f'g++-{machine}-linux-gnu'}. "
-            "Or set LOKMA_PLATFORM=any for a lokma that runs .onnx files only."
+            f"Or {WITHOUT}"
         )
     return name
 
@@ -114,9 +123,24 @@ def _executorch_wheel(target: str) -> Path:
         requirement.write_text(f"executorch=={EXECUTORCH} --hash=sha256:{digest}\n")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
         command += ["--only-binary=:all:", "--platform", target, "--python-version", "3.11", "--abi", "cp311"]
-        subprocess.run([*command, "--dest", folder, "--requirement", str(requirement)], check=True)
+        command += ["--dest", folder, "--requirement", str(requirement)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(_not_fetched(target, done.stderr))
         cache.mkdir(parents=True, exist_ok=True)
         fresh = cached.with_suffix(f".{os.getpid()}")
         shutil.copy(next(Path(folder).glob("executorch-*.whl")), fresh)
         fresh.replace(cached)
     return cached
+
+
+def _not_fetched(target: str, said: str) -> str:
+    """One sentence for what pip says in many lines."""
+    wheel = f"lokma's ExecuTorch engine is built from the executorch {EXECUTORCH} wheel for {target}"
+    if "DO NOT MATCH THE HASHES" in said:
+        return (
+            f"{wheel}, and the one that pip's index gave has another sha256 than the pinned {WHEELS[target][0][:9]}…: "
+            f"it was altered or replaced. Take another index (PIP_INDEX_URL), or {WITHOUT}"
+        )
+    why = said.strip().splitlines()[-1] if said.strip() else "pip said nothing"
+    return f"{wheel}, which cannot be fetched ({why}). Check the network or name an index (PIP_INDEX_URL), or {WITHOUT}"

@@ -8,6 +8,7 @@ blocks against the earlier ones tell how much the machine itself varies (the A/A
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import math
 import statistics
@@ -21,12 +22,12 @@ from benchmarks import report, results
 from benchmarks.environment import busy, host
 from benchmarks.targets import System, systems
 from edge_runtime import engines, worker
-from edge_runtime.bundle import Bundle, open_bundle
+from edge_runtime.bundle import MANIFEST, MAX_MANIFEST_BYTES, Bundle, open_bundle
+from edge_runtime.errors import BadBundle, BadRequest
 from edge_runtime.measure import interleaved, mean_interval, quantile, quantile_interval, wilson
-from edge_runtime.store import sha256_of
+from train.provenance import commit
 
 log = logging.getLogger(__name__)
-COLD_STARTS = 7  # a median of 7 has a 95 % interval: its smallest and largest value
 WARM_UP = 5
 PASSES = 4
 BLOCKS = 15  # a pass
@@ -47,14 +48,16 @@ def bench(
     on: Sequence[str] = ("device", "eager"),
     run: str | Path | None = None,
     threads: int | None = None,
+    cold_starts: int = 7,
 ) -> list[dict[str, Any]]:
     """Measures a bundle and appends one record a system to the results.
 
     Args:
-        bundle: a bundle folder.
+        bundle: a bundle folder or its zip.
         on: target names, see `benchmarks.targets.TARGETS`.
         run: the run that the bundle came from, for the eager baseline; None takes `runs/NAME`.
         threads: of every system; None takes the cores here, at most 4.
+        cold_starts: fresh processes of each system; their median has a 95 % interval from 6 on.
 
     Returns:
         The records, in the order of the systems.
@@ -63,13 +66,15 @@ def bench(
         BadBundle, BadInput, BadRequest, Missing: as opening the bundle, its data and its systems do.
         EngineError: a measured process stopped.
     """
+    if (threads is not None and threads < 1) or cold_starts < 1:
+        raise BadRequest(f"threads and cold starts must be at least 1; got {threads} and {cold_starts}")
     opened = open_bundle(bundle)
     threads = threads or engines.default_threads()
     chosen = systems(list(on), opened, Path(run or Path("runs") / opened.name), threads)
     work = _work(opened)
     flags = busy()
     log.info("%d systems, %d inputs from %s", len(chosen), len(work.inputs), work.data["name"])
-    cold = _cold_starts(chosen, work)
+    cold = _cold_starts(chosen, work, cold_starts)
     measured = _passes(chosen, work)
     scenario = {
         "name": "SingleStream",
@@ -80,23 +85,26 @@ def bench(
         "block": _block(work),
         "warm_up": WARM_UP,
     }
-    records = []
-    for system in chosen:
-        whole = _record(opened, system, work, scenario, cold[system.name], measured[system.name], flags)
-        results.append(whole, results.folder() / f"{whole['host']['fingerprint']}.jsonl")
-        records.append(whole)
+    records = [
+        _record(opened, system, work, scenario, cold[system.name], measured[system.name], flags) for system in chosen
+    ]
+    results.append(records, results.folder() / f"{host()['fingerprint']}.jsonl")
     return records
 
 
 def _work(bundle: Bundle) -> Work:
     """The bundle's own evaluation data, the same bytes for every system."""
-    data = bundle.manifest["provenance"]["data"]
+    data = bundle.manifest.get("provenance", {}).get("data")
+    if data is None:
+        raise BadBundle(f"{bundle.source.path} does not say what data it is judged on; export it again")
     if bundle.spec.task == "policy":
         rows = tuple(tuple(golden.input) for golden in bundle.golden())
+        if not rows:
+            raise BadBundle(f"{bundle.source.path} has no golden observations to be timed on; export it again")
         return Work(data, rows * math.ceil(ROWS / len(rows)), ())
     from train.data import image_data
 
-    pictures = image_data(data["name"])
+    pictures = image_data(data["name"], data["sha256"])
     return Work(
         {"name": pictures.name, "sha256": pictures.sha256, "split": "test"},
         tuple(str(example.path) for example in pictures.test),
@@ -104,15 +112,15 @@ def _work(bundle: Bundle) -> Work:
     )
 
 
-def _cold_starts(chosen: Sequence[System], work: Work) -> dict[str, list[dict[str, int]]]:
+def _cold_starts(chosen: Sequence[System], work: Work, count: int) -> dict[str, list[dict[str, int]]]:
     """Fresh processes, in turn: spawn to the first answer."""
     found: dict[str, list[dict[str, int]]] = {system.name: [] for system in chosen}
     by_name = {system.name: system for system in chosen}
-    for number, name in enumerate(interleaved(list(by_name), COLD_STARTS)):
+    for number, name in enumerate(interleaved(list(by_name), count)):
         with by_name[name].start() as child:
             child.ask(work.inputs[:1])
             found[name].append(child.cold)
-        log.info("cold start %d of %d: %s", number + 1, len(by_name) * COLD_STARTS, name)
+        log.info("cold start %d of %d: %s", number + 1, len(by_name) * count, name)
     return found
 
 
@@ -168,17 +176,22 @@ def _record(
     flags: list[str],
 ) -> dict[str, Any]:
     latencies = [answer["total_ns"] for answer in measured.answers]
-    interval = quantile_interval(latencies, 0.5)
+    # the same input in several passes is one sample: repeats would make the interval look narrower than it is
+    size = len(work.inputs)
+    by_input = [quantile(latencies[i::size], 0.5) for i in range(size)]
+    interval = quantile_interval(by_input, 0.5)
     stages = {
         stage: quantile([answer["ns"].get(stage, 0) for answer in measured.answers], 0.5) for stage in worker.STAGES
     }
+    memory = {} if measured.peak_rss_bytes else {"peak_rss_bytes": "this system has no /proc/self/status"}
     whole = results.record(
         kind="bench",
+        commit=commit(),
         bundle={
             "name": bundle.name,
             "version": bundle.version,
             "task": bundle.spec.task,
-            "sha256": sha256_of(bundle.source.path / "manifest.json"),
+            "sha256": hashlib.sha256(bundle.source.read(MANIFEST, MAX_MANIFEST_BYTES)).hexdigest(),
         },
         artifact=system.artifact,
         target=system.target,
@@ -194,7 +207,7 @@ def _record(
         energy_joules=None,
         accuracy=_accuracy(measured, work),
         validity={"valid": not flags, "flags": flags},
-        null_reasons={"energy_joules": "not measured by this version"},
+        null_reasons={"energy_joules": "not measured by this version", **memory},
         notes=[],
     )
     if report.is_noisy(whole):
@@ -206,7 +219,9 @@ def _record(
 
 def _accuracy(measured: Measured, work: Work) -> dict[str, Any]:
     if measured.returns is not None:
-        low, high = mean_interval(measured.returns)
+        from train.episodes import RETURNS
+
+        low, high = mean_interval(measured.returns, RETURNS)
         mean = statistics.fmean(measured.returns)
         return {
             "metric": "episodic return",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.bench import bench
 from benchmarks.targets import TARGETS
+from edge_runtime.arguments import Parser
 
 
 def main(argv: list[str]) -> int:
     """Parses, measures, prints the table."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lokma bench",
         description="Measure a bundle; append one record a system to results/ (LOKMA_RESULTS).",
     )
@@ -22,12 +22,13 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--on", default="device,eager", help=f"targets joined by commas, of {', '.join(TARGETS)}")
     parser.add_argument("--run", type=Path, help="the run that the bundle came from, for eager (runs/NAME)")
     parser.add_argument("--threads", type=int, help="of every system (the cores here, at most 4)")
+    parser.add_argument("--cold-starts", type=int, default=7, help="fresh processes of each system (7)")
     parser.add_argument("--json", action="store_true", help="print one record a line")
     args = parser.parse_args(argv)
     if not args.json:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("benchmarks").setLevel(logging.INFO)
-    records = bench(args.bundle, args.on.split(","), args.run, args.threads)
+    records = bench(args.bundle, args.on.split(","), args.run, args.threads, args.cold_starts)
     if args.json:
         print("\n".join(json.dumps(entry, ensure_ascii=False) for entry in records))
     else:

@@ -5,6 +5,7 @@ A child of `edge_runtime.worker.Worker`: `python -m benchmarks.eager RUN THREADS
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +27,14 @@ def main(argv: list[str]) -> int:
     """Imports torch, loads the run, and answers as the course's `pred_and_store` does."""
     began = time.monotonic_ns()
     import torch
-    import torchvision  # the course imports it for its transforms: its import time counts
 
     from train.run import load_run
+
+    versions = {"torch": torch.__version__}
+    if json.loads((Path(argv[0]) / "spec.json").read_text(encoding="utf-8")).get("image"):
+        import torchvision  # the course's transforms: they count for pictures, and for nothing else
+
+        versions["torchvision"] = torchvision.__version__
 
     imported = time.monotonic_ns()
     try:
@@ -36,7 +42,6 @@ def main(argv: list[str]) -> int:
         run = load_run(Path(argv[0]))
         predict = _pictures(run) if run.spec.image is not None else _rows(run)
         loaded = time.monotonic_ns()
-        versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
         worker.serve(imported - began, loaded - imported, versions, predict)
     except LokmaError as error:
         print(error, file=sys.stderr)

@@ -14,7 +14,7 @@ from benchmarks import results
 from edge_runtime.measure import quantile, ratio_interval
 
 Record = Mapping[str, Any]
-NOISE_LIMIT = 0.1  # an A/A interval wider than this (5 % to each side) tells nothing about a latency
+NOISE_LIMIT = 0.05  # where an A/A interval leaves 1 by more than this, a latency tells nothing
 
 
 def runs(records: Iterable[Record]) -> list[list[Record]]:
@@ -57,9 +57,9 @@ def same_against_itself(entry: Record) -> tuple[float, ...]:
 
 
 def is_noisy(entry: Record) -> bool:
-    """Whether the machine varied too much during a record's passes."""
+    """Whether the machine varied too much during a record's passes: the A/A interval leaves 0.95 to 1.05."""
     _, low, high = same_against_itself(entry)
-    return high - low > NOISE_LIMIT
+    return low < 1 - NOISE_LIMIT or high > 1 + NOISE_LIMIT
 
 
 def block_medians(entry: Record) -> list[float]:
@@ -144,5 +144,14 @@ def _ratio(values: Sequence[float]) -> str:
     return f"{values[0]:.2f}x" + (f" ({values[1]:.2f} to {values[2]:.2f})" if len(values) == 3 else "")
 
 
+def main(argv: list[str]) -> int:
+    """Writes the document of one file of records to stdout."""
+    if len(argv) != 1 or not Path(argv[0]).is_file():
+        sys.stderr.write("usage: python -m benchmarks.report RECORDS.jsonl   (the file must exist)\n")
+        return 2
+    sys.stdout.write(document(results.read(Path(argv[0])).records))
+    return 0
+
+
 if __name__ == "__main__":
-    sys.stdout.write(document(results.read(Path(sys.argv[1])).records))
+    sys.exit(main(sys.argv[1:]))

@@ -11,11 +11,12 @@ of a schema it knows, and counts them.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,13 +72,13 @@ def record(**fields: Any) -> dict[str, Any]:
     return whole
 
 
-def append(whole: Mapping[str, Any], path: Path) -> None:
-    """Adds one record to a file and flushes it; safe beside other processes that do the same.
+def append(wholes: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Adds the records of one run to a file, all or none, and flushes it; safe beside processes that do the same.
 
     Raises:
         BadRequest: the file cannot be written.
     """
-    line = json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    lines = b"".join(json.dumps(w, ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for w in wholes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -85,12 +86,12 @@ def append(whole: Mapping[str, Any], path: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            _write(descriptor, b"\n" + line if torn else line)
+            _write(descriptor, b"\n" + lines if torn else lines, size)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise BadRequest(f"the record cannot be written to {path}: {error.strerror}") from error
+        raise BadRequest(f"the records cannot be written to {path}: {error.strerror}") from error
 
 
 def read(where: Path | None = None) -> Found:
@@ -115,10 +116,10 @@ def read(where: Path | None = None) -> Found:
     return Found(tuple(sorted(records.values(), key=lambda entry: entry["time"])), dropped)
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    written = os.write(descriptor, data)
-    if written != len(data):  # a full disk can cut a write short; the torn line is dropped by the reader
-        raise OSError(28, "no space left on device")
+def _write(descriptor: int, data: bytes, size_before: int) -> None:
+    if os.write(descriptor, data) != len(data):  # a full disk cuts a write short
+        os.ftruncate(descriptor, size_before)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

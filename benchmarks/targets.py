@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from benchmarks import eager
 from edge_runtime import engines, worker
 from edge_runtime.bundle import Bundle
-from edge_runtime.errors import BadInput, BadRequest
+from edge_runtime.errors import BadInput, BadRequest, Missing
 from edge_runtime.store import sha256_of
 
 
@@ -50,17 +51,25 @@ def eager_torch(bundle: Bundle, run: Path, threads: int) -> list[System]:
     """The trained model in eager torch, the course's way.
 
     Raises:
-        BadInput: its run folder is not there.
+        BadInput: its run folder is not there, or the bundle was made from another one.
+        Missing: torch or torchvision is not installed here.
     """
-    del bundle
+    for name in ("torch", "torchvision"):
+        if importlib.util.find_spec(name) is None:
+            raise Missing(f"the eager baseline needs {name}: pip install 'lokma[train]', or measure --on device alone")
     weights = run / "model.safetensors"
     if not weights.is_file():
         raise BadInput(f"the eager baseline needs the run that the bundle came from; {weights} does not exist (--run)")
+    digest = sha256_of(weights)
+    if digest != bundle.manifest.get("provenance", {}).get("model_sha256"):
+        raise BadInput(
+            f"{bundle.source.path} was not made from {run} as it is now; export it again, or name its run (--run)"
+        )
     artifact = {
         "id": "eager",
         "engine": "torch",
         "precision": "fp32",
-        "sha256": sha256_of(weights),
+        "sha256": digest,
         "size_bytes": weights.stat().st_size,
     }
     return [System("eager", "eager", artifact, functools.partial(eager.start, run, threads))]
@@ -72,15 +81,16 @@ TARGETS = {
 }
 
 
-def systems(names: list[str], bundle: Bundle, run: Path, threads: int) -> list[System]:
+def systems(names: Sequence[str], bundle: Bundle, run: Path, threads: int) -> list[System]:
     """The systems of the targets asked for.
 
     Raises:
         BadRequest: a target is unknown, or none of them has a system here.
     """
+    names = list(dict.fromkeys(name.strip() for name in names))
     unknown = [name for name in names if name not in TARGETS]
     if unknown:
-        raise BadRequest(f"there is no target {', '.join(unknown)}; the targets are {', '.join(TARGETS)}")
+        raise BadRequest(f"there is no target {', '.join(map(repr, unknown))}; the targets are {', '.join(TARGETS)}")
     found = [system for name in names for system in TARGETS[name](bundle, run, threads)]
     if not found:
         raise BadRequest(f"nothing here can run {bundle.source.path} on {', '.join(names)}; see `lokma check`")

@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # for type checkers it is True; the import of typing alone takes 10 ms
 if TYPE_CHECKING:
+    from typing import Any
+
     from edge_runtime.errors import LokmaError
     from edge_runtime.postprocess import Prediction
     from edge_runtime.predictor import Predictor, load
@@ -31,6 +31,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first asked for, so that `import edge_runtime` costs nothing."""
+    import importlib
+
     if name not in _HOMES:
         raise AttributeError(f"module 'edge_runtime' has no attribute {name!r}")
     return getattr(importlib.import_module(f"edge_runtime.{_HOMES[name]}"), name)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from edge_runtime import store
+from edge_runtime import __version__, store
 from edge_runtime.errors import BadBundle, BadInput, BadRequest
 from edge_runtime.spec import ModelSpec, is_text, read_json
 
@@ -34,6 +34,7 @@ MAX_GOLDEN_BYTES = 64 << 20
 MAX_ENTRIES = 1000
 MAX_RATIO = 100  # weights hardly shrink in a .zip; what grows more than this and above 64 MB is a bomb
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}")
 _ZIP_ERRORS = (  # what zipfile lets through from a damaged or hostile file
     zipfile.BadZipFile,
     zlib.error,
@@ -201,6 +202,7 @@ def _read(source: Source, manifest: dict[str, Any]) -> Bundle:
             f"{source.path} has the manifest schema {version!r}; this lokma reads {SCHEMA_VERSION}. "
             "Update lokma, or export the bundle again"
         )
+    _check_runtime(source, manifest.get("needs_runtime"))
     if not is_text(manifest.get("name")) or type(manifest.get("version")) is not int:
         raise BadBundle(f"the manifest of {source.path} needs a name and a whole-number version")
     if not isinstance(manifest.get("spec"), dict):
@@ -212,6 +214,18 @@ def _read(source: Source, manifest: dict[str, Any]) -> Bundle:
     if len({artifact.id for artifact in artifacts}) != len(artifacts):
         raise BadBundle(f"{source.path} lists an artifact twice")
     return Bundle(source, manifest, spec, artifacts)
+
+
+def _check_runtime(source: Source, needs: Any) -> None:
+    """Refuses a bundle that was written for a newer lokma than this one."""
+    if not isinstance(needs, str) or not _VERSION.fullmatch(needs):
+        raise BadBundle(f"{source.path} needs the lokma {needs!r}; a version such as {__version__} must stand there")
+    if _numbers(needs) > _numbers(__version__):
+        raise BadBundle(f"{source.path} needs lokma {needs}; this is {__version__}. Update lokma")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def _artifact(source: Source, entry: Any) -> Artifact:

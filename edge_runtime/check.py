@@ -15,7 +15,7 @@ from typing import Any
 from edge_runtime import engines
 from edge_runtime.bundle import Artifact, Bundle, Golden, open_bundle
 from edge_runtime.errors import EngineError, LokmaError
-from edge_runtime.predictor import Predictor
+from edge_runtime.predictor import Predictor, open_artifact
 
 TOLERANCE = {"fp32": 1e-4, "int8": 2e-2}
 
@@ -52,8 +52,7 @@ def _check_artifact(bundle: Bundle, artifact: Artifact, goldens: tuple[Golden, .
     if not goldens:
         return Check(artifact.id, False, "the bundle has no golden case, so nothing can be proved")
     try:
-        content = bundle.content(artifact, verify=True)
-        session = engines.open_session(artifact.engine, content, None, bundle.spec.inputs, bundle.spec.outputs)
+        session = open_artifact(bundle, artifact, verify=True)
         with contextlib.closing(Predictor(bundle.spec, artifact, session, exact=True)) as predictor:
             worst = max(_drift(predictor, artifact, golden) for golden in goldens)
     except LokmaError as error:

@@ -1,42 +1,34 @@
-"""The `lokma` command: a table of verbs. Each verb's room parses, calls one function, prints."""
+"""The `lokma` command: a table of verbs. Each verb's room parses, calls one function, prints.
+
+As little as can be is imported up here, the rest where it is used: `main` answers for a
+Ctrl-C from its first line on, and an import above it would end in a traceback.
+"""
 
 from __future__ import annotations
 
-import argparse
-import importlib
-import importlib.util
 import io
-import json
 import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import edge_runtime
 from edge_runtime.errors import BadRequest, GateFailed, LokmaError, Missing
 
-ROOT = Path(edge_runtime.__file__).resolve().parent.parent
+TYPE_CHECKING = False  # for type checkers it is True; the import of typing alone takes 10 ms
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
+    from edge_runtime.arguments import Parser
 
-@dataclass(frozen=True)
-class Verb:
-    """A row: what the verb does, where its `main` is, and the extra that brings what it imports."""
-
-    does: str
-    main: str
-    extra: str = ""
-
-
+# verb: (what it does, where its main is, the extra that brings what it imports)
 VERBS = {
-    "train": Verb("train a model by a recipe: writes runs/NAME", "train.cli:main", "train"),
-    "export": Verb("quantize and lower a run: writes bundles/NAME, with verdicts", "export.cli:main", "export"),
-    "info": Verb("describe a bundle", "edge_runtime.cli:info"),
-    "check": Verb("prove that a bundle answers here as it should", "edge_runtime.cli:check"),
-    "run": Verb("answer pictures or rows of numbers", "edge_runtime.cli:run"),
-    "bench": Verb("measure a bundle against eager torch: appends to results/", "benchmarks.cli:main", "bench"),
-    "dashboard": Verb("show the results as a page", "mobile_demo.cli:dashboard", "demo"),
+    "train": ("train a model by a recipe: writes runs/NAME", "train.cli:main", "train"),
+    "export": ("quantize and lower a run: writes bundles/NAME, with verdicts", "export.cli:main", "export"),
+    "info": ("describe a bundle", "edge_runtime.cli:info", ""),
+    "check": ("prove that a bundle answers here as it should", "edge_runtime.cli:check", ""),
+    "run": ("answer pictures or rows of numbers", "edge_runtime.cli:run", ""),
+    "bench": ("measure a bundle against eager torch: appends to results/", "benchmarks.cli:main", "bench"),
+    "dashboard": ("show the results as a page", "mobile_demo.cli:dashboard", "demo"),
 }
 
 
@@ -71,7 +63,7 @@ def _main(argv: list[str]) -> int:
     try:
         return int(_resolve(name)(argv[1:]) or 0)
     except ModuleNotFoundError as error:
-        brings = f"pip install -e '.[{VERBS[name].extra}]' in lokma's clone"
+        brings = f"pip install -e '.[{VERBS[name][2]}]' in lokma's clone"
         raise Missing(f"`lokma {name}` needs {error.name}, which is not installed: {brings}") from error
 
 
@@ -86,7 +78,7 @@ def _one_line(text: str) -> str:
 
 
 def _help() -> str:
-    rows = "\n".join(f"  {name:<10} {verb.does}" for name, verb in VERBS.items())
+    rows = "\n".join(f"  {name:<10} {does}" for name, (does, _, _) in VERBS.items())
     return f"usage: lokma VERB …    (lokma VERB --help says more)\n\n{rows}\n\n  --version  print the version"
 
 
@@ -97,24 +89,31 @@ def _resolve(name: str) -> Any:
         BadRequest: no such verb.
         Missing: its room is not here.
     """
+    import importlib.util
+    from pathlib import Path
+
     if name not in VERBS:
         raise BadRequest(f"there is no verb {name!r}; the verbs are {', '.join(VERBS)}")
-    verb = VERBS[name]
-    module, function = verb.main.split(":")
+    _, main_of_room, extra = VERBS[name]
+    module, function = main_of_room.split(":")
+    root = Path(edge_runtime.__file__).resolve().parent.parent
     room = module.split(".")[0]
     found = importlib.util.find_spec(room)
     if found is None or found.origin is None:
-        raise Missing(f"`lokma {name}` runs on a workstation: clone lokma there and pip install -e '.[{verb.extra}]'")
-    if Path(found.origin).resolve().parent.parent != ROOT:
+        raise Missing(f"`lokma {name}` runs on a workstation: clone lokma there and pip install -e '.[{extra}]'")
+    if Path(found.origin).resolve().parent.parent != root:
         raise Missing(
             f"`lokma {name}` found {found.origin}, which is not lokma's {room}; run it from another folder, "
-            f"or install lokma from its clone with pip install -e '.[{verb.extra}]'"
+            f"or install lokma from its clone with pip install -e '.[{extra}]'"
         )
     return getattr(importlib.import_module(module), function)
 
 
 def info(argv: list[str]) -> int:
     """`lokma info`: what a bundle or a bare artifact is."""
+    import json
+    from pathlib import Path
+
     from edge_runtime.bundle import open_bundle
     from edge_runtime.predictor import is_bare, load
 
@@ -142,6 +141,9 @@ def info(argv: list[str]) -> int:
 
 def check(argv: list[str]) -> int:
     """`lokma check`: hashes and golden cases; exit code 1 if one fails."""
+    import json
+    from pathlib import Path
+
     from edge_runtime.check import check as run_checks
 
     parser = _parser("check", "Prove that a bundle answers here as it did where it was exported.")
@@ -163,6 +165,9 @@ def check(argv: list[str]) -> int:
 
 def run(argv: list[str]) -> int:
     """`lokma run`: one line an input; one bad input does not stop the others."""
+    import json
+    from pathlib import Path
+
     parser = _parser(
         "run", "Answer pictures, or rows of numbers such as 0.1,0,-0.02,0.3 (put -- before a leading minus)."
     )
@@ -220,8 +225,10 @@ def _numbers(text: str) -> list[float] | str:
         return text  # the predictor says what it takes instead
 
 
-def _parser(verb: str, does: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"lokma {verb}", description=does)
+def _parser(verb: str, does: str) -> Parser:
+    from edge_runtime.arguments import Parser
+
+    parser = Parser(prog=f"lokma {verb}", description=does)
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
 

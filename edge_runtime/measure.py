@@ -1,7 +1,7 @@
 """The statistics of lokma, standard library only: quantiles, intervals, paired tests, interleaved order.
 
 >>> wilson(146, 150)
-(0.9333, 0.9896)
+(0.9334, 0.9896)
 >>> quantile([5, 1, 4, 2, 3], 0.5)
 3
 """
@@ -60,17 +60,38 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4)
 
 
-def mean_interval(samples: Sequence[float]) -> tuple[float, float]:
+def mean_interval(samples: Sequence[float], bounds: tuple[float, float] | None = None) -> tuple[float, float]:
     """The 95 % interval of a mean by the normal approximation; for n >= 30.
 
+    Where all samples are equal their spread is 0, and the approximation gives a point: more than n samples
+    can say. With `bounds` the interval is then what the samples leave open: at most 1 - 0.05**(1/n) of all
+    values (about 3/n) differ from the one seen, and each of those is at worst at a bound.
+
+    >>> mean_interval([500.0] * 100, bounds=(0, 500))
+    (485.2..., 500.0)
+
+    Args:
+        samples: what was measured.
+        bounds: the smallest and the largest value that a sample can take; None where there is none.
+
     Raises:
-        ValueError: fewer than 30 samples.
+        ValueError: fewer than 30 samples, or one outside the bounds.
+
+    Source: Clopper and Pearson 1934, for 0 of n (`drop_bound`); Hanley and Lippman-Hand, If nothing goes
+    wrong, is everything all right?, 1983 (the rule of three).
     """
     if len(samples) < 30:
         raise ValueError(f"{len(samples)} samples are too few for a normal interval of the mean; at least 30")
+    low, high = bounds or (-math.inf, math.inf)
+    least, most = min(samples), max(samples)
+    if not low <= least <= most <= high:
+        raise ValueError(f"the samples reach from {least} to {most}; the bounds say {low} to {high}")
+    if bounds and least == most:
+        unseen = drop_bound(0, len(samples))
+        return least - (least - low) * unseen, most + (high - most) * unseen
     mean = statistics.fmean(samples)
     half = Z95 * statistics.stdev(samples) / math.sqrt(len(samples))
-    return mean - half, mean + half
+    return max(low, mean - half), min(high, mean + half)
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

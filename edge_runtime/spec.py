@@ -132,6 +132,23 @@ class ModelSpec:
             raise BadBundle(f"the model spec cannot be read: {error}") from error
 
 
+def differing_field(one: Any, other: Any, name: str = "spec") -> str | None:
+    """Where two specs (or parts of them) differ, as `spec.image.resize`; None where they say the same.
+
+    Labels' display names are left out: they may change without a new export.
+    """
+    if one == other:
+        return None
+    if dataclasses.is_dataclass(one) and type(one) is type(other):
+        kept = [item.name for item in dataclasses.fields(one) if type(one) is not Label or item.name == "id"]
+        pairs = [(getattr(one, key), getattr(other, key), f"{name}.{key}") for key in kept]
+    elif isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+        pairs = [(mine, theirs, f"{name}[{i}]") for i, (mine, theirs) in enumerate(zip(one, other, strict=True))]
+    else:
+        return name
+    return next((found for pair in pairs if (found := differing_field(*pair)) is not None), None)
+
+
 def read_json(data: bytes | str, what: str) -> dict[str, Any]:
     """Reads one JSON object that a stranger wrote.
 

@@ -30,7 +30,8 @@ Input: {_tensor(spec["inputs"][0])}. Output: {_tensor(spec["outputs"][0])}.
 
 ## Where it comes from
 Trained by `lokma train {provenance["recipe"]}` on {provenance["data"]["name"]}, seed {provenance["seed"]}.
-Data: sha256 {provenance["data"]["sha256"][:12] or "none, episodes are played"}. Commit: {provenance["commit"]}.
+Data: sha256 {provenance["data"]["sha256"][:12] or "none, episodes are played"}.
+Commits: {_commit(provenance["commit"])}.
 Tools: {tools}.
 Licences: {", ".join(f"{what}: {licence}" for what, licence in manifest["licences"].items())}.
 
@@ -50,6 +51,10 @@ def _row(artifact: Mapping[str, Any]) -> str:
     agreement = f"{parity['max_relative']:.1e}, same best label {parity['same_top1']} of {parity['n']}"
     size = f"{artifact['size_bytes'] / 1e6:.2f} MB"
     return f"| `{artifact['id']}` | {size} | {artifact['accuracy']['text']} | {agreement} | {verdicts or 'reference'} |"
+
+
+def _commit(commits: Mapping[str, Any]) -> str:
+    return ", ".join(f"{what} at {(found or 'unknown')[:18]}" for what, found in commits.items())
 
 
 def _tensor(tensor: Mapping[str, Any]) -> str:

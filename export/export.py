@@ -21,6 +21,8 @@ from edge_runtime.bundle import MANIFEST, SCHEMA_VERSION, open_bundle
 from edge_runtime.errors import BadBundle, BadRequest, GateFailed, LokmaError
 from edge_runtime.store import sha256_of, whole_folder
 from export.recipes import Recipe, chosen
+from train.provenance import commit
+from train.run import check_run
 
 log = logging.getLogger(__name__)
 TOOLS = ("torch", "executorch", "torchao", "onnx", "onnxscript", "onnxruntime")
@@ -54,19 +56,20 @@ def export(
     Raises:
         BadRequest: an unknown recipe, a folder that cannot be written, or one that holds something else.
         BadInput: no run is there.
-        GateFailed: an fp32 artifact does not agree with the eager model; nothing is written.
+        BadData: the run is damaged, or the data it was trained on is not here.
+        GateFailed: an fp32 artifact does not agree with the eager model, or none is left; nothing is written.
     """
     run, rows = Path(run), chosen(recipes)
-    from train.run import check_run
-
     check_run(run)
-    name = name or run.name
+    name = run.resolve().name if name is None else name
+    if not name or name.startswith(".") or Path(name).name != name:
+        raise BadRequest(f"{name!r} cannot name a bundle; give a plain folder name (--out says where it goes)")
     target = Path(out) / name
     if target.exists() and not (target / MANIFEST).is_file():
         raise BadRequest(f"{target} exists and is not a bundle; it stays as it is. Choose another --name or --out")
     key = _key(run, rows)
     before = _manifest(target)
-    if before and before["provenance"].get("key") == key and not force and _is_whole(target):
+    if before and before.get("provenance", {}).get("key") == key and not force and _is_whole(target):
         return Exported(target, before, reused=True)
     version = int(before["version"]) + 1 if before else 1
     with whole_folder(target) as folder:
@@ -79,17 +82,19 @@ def _build(run_path: Path, rows: Mapping[str, Recipe], folder: Path, head: Mappi
     import torch
 
     from export.contract import InGraph, output_of
-    from export.judge import judge
+    from export.judge import JUDGED, judge
     from export.samples import golden_file, samples_of, tensors
     from train.run import load_run
 
     run = load_run(run_path)
+    if run.spec.task not in JUDGED:
+        raise BadRequest(f"{run_path} is a {run.spec.task} model; this version judges {', '.join(JUDGED)}")
     eager = InGraph(run.model, run.spec).eval()
 
     def act(row: Any) -> int:
         return int(output_of(eager, torch.tensor([list(row)])).argmax())
 
-    samples = samples_of(run.spec, run.metrics["data"]["name"], act)
+    samples = samples_of(run.spec, {key: run.metrics["data"][key] for key in ("name", "sha256")}, act)
     calibration = torch.from_numpy(tensors(run.spec, samples.calibration))
     artifacts = [_lower(recipe_id, row, run, calibration, folder) for recipe_id, row in rows.items()]
     golden_inputs = [golden_file(run.spec, given) or list(given) for given in samples.golden]
@@ -102,6 +107,7 @@ def _build(run_path: Path, rows: Mapping[str, Recipe], folder: Path, head: Mappi
         "spec": run.spec.to_dict(),
         "artifacts": artifacts,
         "golden": [_golden(i, g, r, folder) for i, (g, r) in enumerate(zip(golden_inputs, reference, strict=True))],
+        "left_out": [],
         "provenance": _provenance(run, samples, str(head["key"])),
         "licences": run.metrics.get("licences", {}),
     }
@@ -109,6 +115,7 @@ def _build(run_path: Path, rows: Mapping[str, Recipe], folder: Path, head: Mappi
     judge(folder, manifest, run, eager, samples)
     for artifact in artifacts:
         _refuse_bad_parity(artifact)
+    _leave_out_failed(folder, manifest)
     from export.card import card
 
     (folder / "MODEL_CARD.md").write_text(card(manifest), encoding="utf-8")
@@ -156,7 +163,8 @@ def _provenance(run: Any, samples: Any, key: str) -> dict[str, Any]:
         "key": key,
         "recipe": run.metrics["recipe"],
         "seed": run.metrics["seed"],
-        "commit": run.metrics.get("commit"),
+        "model_sha256": run.metrics["model_sha256"],
+        "commit": {"training": run.metrics.get("commit"), "export": commit()},
         "data": {"name": samples.name, "sha256": samples.sha256},
         "training": run.metrics.get("results", {}),
         "tools": {"lokma": __version__, **{tool: importlib.metadata.version(tool) for tool in TOOLS}},
@@ -164,8 +172,10 @@ def _provenance(run: Any, samples: Any, key: str) -> dict[str, Any]:
 
 
 def _key(run: Path, rows: Mapping[str, Recipe]) -> str:
-    """Changes when anything does that the bundle depends on: weights, spec, recipes, tools or this room's code."""
-    code = [sha256_of(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    """Changes when anything does that the bundle depends on: weights, spec, recipes, tools or the code."""
+    rooms = Path(__file__).parent.parent
+    files = [*sorted((rooms / "export").glob("*.py")), *sorted((rooms / "train").glob("*.py"))]
+    code = [sha256_of(path) for path in (*files, rooms / "edge_runtime" / "preprocess.py")]
     parts = {
         "weights": sha256_of(run / "model.safetensors"),
         "spec": json.loads((run / "spec.json").read_text(encoding="utf-8")),
@@ -202,6 +212,19 @@ def _refuse_bad_parity(artifact: Mapping[str, Any]) -> None:
             f"{artifact['id']} does not agree with the eager model: relative error {parity['max_relative']:.1e} "
             f"(at most {bound:.0e}), same best label on {parity['same_top1']} of {parity['n']}; no bundle was written"
         )
+
+
+def _leave_out_failed(folder: Path, manifest: dict[str, Any]) -> None:
+    """Takes the artifacts whose accuracy verdict is *fail* out of the bundle, and notes why."""
+    failed = [a for a in manifest["artifacts"] if (a["verdict"] or {}).get("accuracy", {}).get("answer") == "fail"]
+    manifest["left_out"] = [{"id": a["id"], "reason": a["verdict"]["accuracy"]["reason"]} for a in failed]
+    manifest["artifacts"] = [a for a in manifest["artifacts"] if a not in failed]
+    for artifact in failed:
+        (folder / artifact["file"]).unlink()
+        for case in manifest["golden"]:
+            del case["outputs"][artifact["id"]]
+    if not manifest["artifacts"]:
+        raise GateFailed(f"no artifact kept its accuracy ({manifest['left_out'][0]['reason']}); no bundle was written")
 
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:

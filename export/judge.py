@@ -15,7 +15,9 @@ from edge_runtime.measure import mean_interval, wilson
 from export.contract import InGraph, output_of
 from export.samples import Samples, golden_file, tensors
 from export.verdict import accuracy_verdict, outputs_of, parity, return_verdict, speed_verdict
+from train.run import add_test_reading
 
+JUDGED = ("multiclass", "policy")  # the tasks that `_accuracy` has a metric for
 REWARD_THRESHOLD = 475.0  # gymnasium's registration of CartPole-v1
 
 
@@ -37,6 +39,8 @@ def judge(folder: Path, manifest: dict[str, Any], run: Any, eager: InGraph, samp
         artifact["parity"] = parity(reference, answers[artifact["id"]], spec.task not in ("policy", "regression"))
         artifact["accuracy"] = _accuracy(spec.task, answers[artifact["id"]], samples, predictor)
         predictor.close()
+    read = {name: entry["accuracy"]["value"] for name, entry in _by_id(manifest).items()}
+    add_test_reading(run.path, "export", accuracy=read)
     for artifact in manifest["artifacts"]:
         base = _base(artifact, manifest)
         artifact["verdict"] = None if base is None else _verdict(folder, artifact, base, answers, samples)
@@ -44,10 +48,10 @@ def judge(folder: Path, manifest: dict[str, Any], run: Any, eager: InGraph, samp
 
 def _accuracy(task: str, outputs: np.ndarray, samples: Samples, predictor: Any) -> dict[str, Any]:
     if task == "policy":
-        from train.episodes import TEST_SEEDS, play
+        from train.episodes import RETURNS, TEST_SEEDS, play
 
         returns = [float(r) for r in play(lambda row: predictor.predict(row).action, TEST_SEEDS, samples.name).returns]
-        low, high = mean_interval(returns)
+        low, high = mean_interval(returns, RETURNS)
         mean = statistics.fmean(returns)
         text = f"mean return {mean:.1f} ({low:.1f} to {high:.1f}, {len(returns)} episodes)"
         return {
@@ -69,6 +73,10 @@ def _accuracy(task: str, outputs: np.ndarray, samples: Samples, predictor: Any) 
         "interval": [low, high],
         "text": text,
     }
+
+
+def _by_id(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {artifact["id"]: artifact for artifact in manifest["artifacts"]}
 
 
 def _base(artifact: Mapping[str, Any], manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,20 +34,20 @@ class Samples:
     labels: tuple[int, ...]
 
 
-def samples_of(spec: ModelSpec, data: str, model: Any) -> Samples:
+def samples_of(spec: ModelSpec, data: Mapping[str, str], model: Any) -> Samples:
     """The samples of a run.
 
     Args:
         spec: the run's.
-        data: the name of its data set.
+        data: the `name` and `sha256` of its data set.
         model: takes one row and gives an action; called for policies only, whose inputs come from playing.
 
     Raises:
-        BadData: fewer than 32 calibration inputs.
+        BadData: the data here is not what the run was trained on, or gives fewer than 32 calibration inputs.
     """
-    samples = _of_policy(data, model) if spec.task == "policy" else _of_pictures(data)
+    samples = _of_policy(data["name"], model) if spec.task == "policy" else _of_pictures(**data)
     if len(samples.calibration) < 32:
-        raise BadData(f"{data} gives {len(samples.calibration)} calibration inputs; at least 32 are needed")
+        raise BadData(f"{samples.name} gives {len(samples.calibration)} calibration inputs; at least 32 are needed")
     return samples
 
 
@@ -73,10 +73,10 @@ def _tensor(spec: ModelSpec, given: Any) -> bytes:
     return array("f", given).tobytes()
 
 
-def _of_pictures(data: str) -> Samples:
+def _of_pictures(name: str, sha256: str) -> Samples:
     from train.data import image_data
 
-    pictures = image_data(data)
+    pictures = image_data(name, sha256)
     chosen = _balanced([(str(e.path), e.label) for e in pictures.train], CALIBRATION + GOLDEN)
     return Samples(
         name=pictures.name,

@@ -66,11 +66,12 @@ def accuracy_verdict(changed: int, lost: int, gained: int, n: int) -> dict[str, 
         `answer` (pass, fail or inconclusive), `reason`, and the counts.
     """
     bound = drop_bound(changed, n)
-    least = (1 - drop_bound(n - lost, n)) - drop_bound(gained, n)
+    # two one-sided 97.5 % bounds hold together at 95 %
+    least = (1 - drop_bound(n - lost, n, 0.975)) - drop_bound(gained, n, 0.975)
     if bound <= MAX_DROP:
-        answer, reason = "pass", f"{changed} of {n} answers changed, so at most {bound:.1%} can be lost"
+        answer, reason = "pass", f"{changed} of {n} answers changed, so at most {bound:.1%} can be lost (95 %)"
     elif least > MAX_DROP:
-        answer, reason = "fail", f"lost {lost} and gained {gained} of {n}: at least {least:.1%} are lost"
+        answer, reason = "fail", f"lost {lost} and gained {gained} of {n}: at least {least:.1%} are lost (95 %)"
     else:
         answer, reason = "inconclusive", f"{changed} of {n} answers changed: {_more(changed, n)}"
     return {"answer": answer, "reason": reason, "changed": changed, "lost": lost, "gained": gained, "n": n}
@@ -87,7 +88,7 @@ def return_verdict(interval: Sequence[float], threshold: float) -> dict[str, Any
 
 
 def speed_verdict(bundle: Path, name: str, against: str, given: Any, threads: int) -> dict[str, Any]:
-    """Faster, no gain or slower than another artifact on this machine; each in its own process, in turn.
+    """Faster, no gain, slower or inconclusive against another artifact on this machine; each in its own process.
 
     Args:
         bundle: the folder that holds both.
@@ -107,9 +108,18 @@ def speed_verdict(bundle: Path, name: str, against: str, given: Any, threads: in
             answers = systems[key].ask([given] * size[key])
             medians[key].append(quantile([answer["ns"]["inference"] for answer in answers], 0.5))
     ratio, low, high = ratio_interval(medians[name], medians[against])
-    answer = "faster" if high < 1 else "slower" if low > 1 else "no gain"
+    answer = speed_answer(low, high)
     reason = f"{ratio:.2f}x the time of {against} ({low:.2f} to {high:.2f}, {threads} threads, here)"
     return {"answer": answer, "reason": reason, "ratio": ratio, "interval": [low, high], "against": against}
+
+
+def speed_answer(low: float, high: float) -> str:
+    """The word for a ratio's 95 % interval; *no gain* only where it lies within 5 % of 1."""
+    if high < 1:
+        return "faster"
+    if low > 1:
+        return "slower"
+    return "no gain" if low >= 0.95 and high <= 1.05 else "inconclusive"
 
 
 def _block_size(system: worker.Worker, given: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
+from edge_runtime.arguments import Parser
 from edge_runtime.errors import BadInput, Missing
 from mobile_demo.server import PORT, serve
 
@@ -20,7 +20,7 @@ NEEDS = ("streamlit", "altair", "pandas")
 
 def dashboard(argv: list[str]) -> int:
     """Parses, starts, prints the URL, waits for Ctrl-C; a stopped dashboard is done (0)."""
-    parser = argparse.ArgumentParser(prog="lokma dashboard", description="Show the results as a page in the browser.")
+    parser = Parser(prog="lokma dashboard", description="Show the results as a page in the browser.")
     parser.add_argument("--results", type=Path, help="a folder of records (LOKMA_RESULTS, else results)")
     parser.add_argument("--bundles", type=Path, help="a folder of bundles, for try it (LOKMA_BUNDLES, else bundles)")
     parser.add_argument("--port", type=int, default=PORT, help=f"where to listen on this machine ({PORT})")

@@ -7,11 +7,14 @@ the same machine. `--no-serve` stops before the dashboard.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks import report, results
 from benchmarks.environment import host
@@ -22,6 +25,8 @@ from edge_runtime.store import sha256_of
 WITHOUT_TORCH = (
     "import sys; sys.modules['torch'] = None; from edge_runtime.cli import main; sys.exit(main(sys.argv[1:]))"
 )
+PICTURES = "foodvision-mini"  # the run, and the data set that it is trained on
+STOPPED = 130  # the exit code of a verb that Ctrl-C stopped; it has said so
 
 
 def main(argv: list[str]) -> int:
@@ -39,58 +44,117 @@ def main(argv: list[str]) -> int:
         measure(bundle)
     node = "is not built yet in this version" if shutil.which("node") else "Node.js is not installed"
     say(f"phone page: skipped ({node})")
-    if args.no_serve:
-        return 0
-    return lokma("dashboard")
+    if not args.no_serve:
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a page is closed
+            lokma("dashboard")
+    return 0
 
 
 def train_pictures() -> str:
-    """FoodVision Mini where its pictures can be had, else scikit-learn's digits; returns the run's name."""
-    code = lokma("train", "foodvision", accept=(0, Missing.exit_code))
+    """FoodVision Mini where its pictures can be had, else scikit-learn's digits; returns the run's name.
+
+    Only what is missing of the pictures is replaced; anything else that `lokma train` misses ends the demo.
+    """
+    code, said = heard(verb("train", "foodvision"))
     if code == 0:
-        return "foodvision-mini"
+        return PICTURES
+    if code != Missing.exit_code or not any(line.startswith(f"lokma: {PICTURES} ") for line in said):
+        raise SystemExit(code)
     say("the food pictures cannot be had here; the demo goes on with scikit-learn's 1,797 real digits")
     lokma("train", "multiclass-digits")
     return "digits"
 
 
 def run(bundle: Path) -> None:
-    """One real picture through every artifact, with torch blocked: the way it runs on a device."""
+    """A picture of the bundle through every artifact, with torch blocked: the way it runs on a device."""
     golden = next(iter(sorted((bundle / "golden").glob("*.png"))))
     for artifact in open_bundle(bundle).artifacts:
         command = ["run", str(bundle), str(golden), "--artifact", artifact.id]
-        say("lokma " + " ".join(command) + "   (torch blocked)")
+        say("lokma " + " ".join(command) + "   (a training picture that the bundle holds; torch blocked)")
         step([sys.executable, "-c", WITHOUT_TORCH, *command])
 
 
 def measure(bundle: Path) -> None:
     """Benchmarks a bundle, unless this machine has measured this very bundle before."""
-    manifest, here = sha256_of(bundle / "manifest.json"), host()["fingerprint"]
-    known = [
-        entry
-        for entry in results.read().records
-        if entry["bundle"].get("sha256") == manifest and entry["host"].get("fingerprint") == here
-    ]
-    if not known:
+    manifest = sha256_of(bundle / "manifest.json")
+    newest = measured(results.read().records, manifest, host()["fingerprint"])
+    if not newest:
         lokma("bench", str(bundle))
         return
-    newest = report.runs(known)[-1]
     say(f"{bundle} was measured here before, at {newest[0]['time']}; `lokma bench {bundle}` does it again")
     print(f"{report.table(newest)}\n\n{report.against_eager(newest)}", flush=True)
 
 
-def lokma(*words: str, accept: Sequence[int] = (0,)) -> int:
+def measured(records: Iterable[Mapping[str, Any]], manifest: str, here: str) -> Sequence[Mapping[str, Any]]:
+    """The newest run of a bundle on a machine, if it is whole: device systems and eager torch; else nothing.
+
+    Args:
+        records: all that are kept.
+        manifest: the sha256 of the bundle's manifest.
+        here: the machine's fingerprint.
+    """
+    known = [
+        entry
+        for entry in records
+        if entry["bundle"].get("sha256") == manifest and entry["host"].get("fingerprint") == here
+    ]
+    found = report.runs(known)
+    targets = {entry["target"] for entry in found[-1]} if found else set()
+    return found[-1] if {"device", "eager"} <= targets else []
+
+
+def lokma(*words: str) -> None:
     """Runs a verb as anyone would type it, and stops the demo where it fails."""
+    step(verb(*words))
+
+
+def verb(*words: str) -> list[str]:
+    """The command of a verb, which is shown."""
     say("lokma " + " ".join(words))
-    return step([sys.executable, "-m", "edge_runtime.cli", *words], accept)
+    return [sys.executable, "-m", "edge_runtime.cli", *words]
 
 
-def step(command: Sequence[str], accept: Sequence[int] = (0,)) -> int:
-    """Runs a command; any exit code but those accepted ends the demo with the same code."""
-    code = subprocess.run(command, check=False).returncode
-    if code not in accept:
+def step(command: Sequence[str]) -> None:
+    """Runs a command; any exit code but 0 ends the demo with the same code."""
+    code = wait(subprocess.Popen(command))
+    if code:
         raise SystemExit(code)
-    return code
+
+
+def heard(command: Sequence[str]) -> tuple[int, list[str]]:
+    """Runs a command; its exit code, and the lines of its stderr, which are shown as they come."""
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    said: list[str] = []
+
+    def pass_on() -> None:
+        assert child.stderr is not None
+        with child.stderr as stream:
+            for line in stream:
+                said.append(line)
+                print(line, end="", file=sys.stderr, flush=True)
+
+    listener = threading.Thread(target=pass_on, daemon=True)  # so that nothing is lost while Ctrl-C is waited out
+    listener.start()
+    try:
+        code = wait(child)
+    finally:
+        listener.join()
+    return code, said
+
+
+def wait(child: subprocess.Popen[Any]) -> int:
+    """The child's exit code. After Ctrl-C, which reaches the child too, it may clean up; a second one kills it."""
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            child.kill()
+            code = child.wait()
+        if code == STOPPED:
+            raise SystemExit(code) from None
+        raise
 
 
 def say(line: str) -> None:

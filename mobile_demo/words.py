@@ -39,11 +39,11 @@ CATALOGUE = {
     "bundle": ("Bundle", "Model paketi"),
     "run": ("Measurement", "Ölçüm"),
     # the sections, each a question
-    "ask_which": ("Which model file should this device run?", "Bu cihaz hangi model dosyasını çalıştırsın?"),
+    "ask_which": ("Which model file should the device run?", "Cihaz hangi model dosyasını çalıştırsın?"),
     "ask_trade": ("How accurate, and how fast?", "Ne kadar doğru, ne kadar hızlı?"),
     "ask_table": ("What does each one cost?", "Her birinin bedeli ne?"),
     "ask_stages": ("Where does the time go?", "Zaman nereye gidiyor?"),
-    "ask_try_picture": ("What do they see in your picture?", "Senin görüntünde ne görüyorlar?"),
+    "ask_try_picture": ("What do they see in your picture?", "Senin resminde ne görüyorlar?"),
     "ask_try_numbers": ("What do they answer to your numbers?", "Senin sayılarına ne yanıt veriyorlar?"),
     "ask_source": ("Where are these numbers from?", "Bu sayılar nereden geliyor?"),
     # the answer
@@ -53,6 +53,12 @@ CATALOGUE = {
         "Bu makinede **{system}**, {thing} **{p50}** içinde yanıt veriyor: eager torch süresinin "
         "{ratio} katı "
         "(%95 güven aralığı: {interval}).",
+    ),
+    "best_there": (
+        "On {cpu}, {cores} cores, **{system}** answers {thing} in **{p50}**, {ratio} times eager torch's time "
+        "(95 %: {interval}).",
+        "{cores} çekirdekli {cpu} işlemcili makinede **{system}**, {thing} **{p50}** içinde yanıt veriyor: "
+        "eager torch süresinin {ratio} katı (%95 güven aralığı: {interval}).",
     ),
     "no_faster": (
         "Whether that is faster than eager torch cannot be told: the interval holds 1.",
@@ -97,13 +103,13 @@ CATALOGUE = {
         "Cannot tell: the files of this run were not measured in the same blocks, so their times cannot be paired.",
         "Söylenemez: bu ölçümdeki dosyalar aynı bloklarda ölçülmemiş, süreleri eşleştirilemiyor.",
     ),
-    "thing_picture": ("a picture", "bir görüntüye"),
+    "thing_picture": ("a picture", "bir resme"),
     "thing_observation": ("an observation", "bir gözleme"),
     "thing_input": ("an input", "bir girdiye"),
     # the four figures under it
     "tile_time": ("Time to the answer", "Yanıt süresi"),
     "tile_cold": ("Cold start", "Soğuk başlangıç"),
-    "tile_memory": ("Peak memory", "En yüksek bellek"),
+    "tile_memory": ("Peak memory", "En yüksek bellek kullanımı"),
     "tile_size": ("File size", "Dosya boyutu"),
     "times_eager": ("{ratio} × eager torch", "eager torch × {ratio}"),
     "interval_95": ("95 %: {interval}", "%95 güven aralığı: {interval}"),
@@ -152,7 +158,8 @@ CATALOGUE = {
         "**{system}**: doğruluğu ölçülmemiş.",
     ),
     "own_noise": (
-        "The machine's own variation: eager torch's later passes took {ratio} times its earlier ones (95 %: {interval}).",
+        "The machine's own variation: eager torch's later passes took {ratio} times its earlier ones "
+        "(95 %: {interval}).",
         "Makinenin kendi oynaması: eager torch'un sonraki geçişleri öncekilerin {ratio} katı sürdü "
         "(%95 güven aralığı: {interval}).",
     ),
@@ -163,7 +170,7 @@ CATALOGUE = {
     "axis_time": ("Median time", "Ortanca süre"),
     "trade_note": (
         "Up and to the left is better. The bars are 95 % confidence intervals.",
-        "Yukarısı ve sol daha iyi. Çubuklar %95 güven aralığıdır.",
+        "Yukarı ve sol daha iyidir. Çubuklar %95 güven aralığıdır.",
     ),
     "trade_alt": (
         "Accuracy against time to the answer of {count} systems, with 95 % confidence intervals; "
@@ -190,7 +197,7 @@ CATALOGUE = {
     "p50": ("p50", "p50"),
     "p90": ("p90", "p90"),
     "cold_start": ("Cold start", "Soğuk başlangıç"),
-    "peak_memory": ("Peak memory", "En yüksek bellek"),
+    "peak_memory": ("Peak memory", "En yüksek bellek kullanımı"),
     "size": ("Size", "Boyut"),
     "valid": ("Valid?", "Geçerli mi?"),
     "yes": ("yes", "evet"),
@@ -208,6 +215,11 @@ CATALOGUE = {
     "on_device": ("on the device", "cihazda"),
     "the_course": ("the course's way", "kurstaki yol"),
     "on_other": ("on {target}", "yer: {target}"),
+    # the tables of README.md and README.tr.md
+    "table_head": (
+        "**{name}** on {cpu}, {cores} cores, {threads}:",
+        "**{name}**, {cores} çekirdekli {cpu} işlemcili makinede, {threads} ile:",
+    ),
     # where the numbers are from
     "machine": ("Machine", "Makine"),
     "measured": ("Measured", "Ölçüldü"),
@@ -259,10 +271,10 @@ CATALOGUE = {
     ),
     "empty_where": ("Looked in {folder}.", "Bakılan klasör: {folder}."),
     # try it
-    "upload": ("A picture (JPEG, PNG or WebP)", "Bir görüntü (JPEG, PNG veya WebP)"),
+    "upload": ("A picture (JPEG, PNG or WebP)", "Bir resim (JPEG, PNG veya WebP)"),
     "upload_stays": (
         "It stays on the computer that runs this page.",
-        "Görüntü, bu sayfayı çalıştıran bilgisayardan çıkmaz.",
+        "Resim, bu sayfayı çalıştıran bilgisayardan çıkmaz.",
     ),
     "number": ("Number {index}", "Sayı {index}"),
     "numbers_of": ("The model takes: {unit}.", "Modelin aldığı: {unit}."),
@@ -275,8 +287,8 @@ CATALOGUE = {
     "probability": ("Probability", "Olasılık"),
     "q_value": ("Value", "Değer"),
     "time": ("Time", "Süre"),
-    "your_picture": ("Your picture", "Senin görüntün"),
-    "bad_picture": ("{name} cannot be read as a picture.", "{name}, görüntü olarak okunamadı."),
+    "your_picture": ("Your picture", "Senin resmin"),
+    "bad_picture": ("{name} cannot be read as a picture.", "{name}, resim olarak okunamadı."),
     "bad_numbers": ("These numbers do not fit the model.", "Bu sayılar modele uymuyor."),
     "engine_failed": ("cannot run here", "burada çalışmıyor"),
     "engine_missing": ("its engine is not installed here", "motoru burada kurulu değil"),
@@ -284,7 +296,7 @@ CATALOGUE = {
     "no_bundle": (
         "To try it with your own picture or numbers, the bundle itself is needed; {folder} is not there. "
         "This command writes it:",
-        "Kendi görüntün ya da sayılarınla denemek için model paketinin kendisi gerekir; {folder} yok. "
+        "Kendi resmin ya da sayılarınla denemek için model paketinin kendisi gerekir; {folder} yok. "
         "Bu komut onu yazar:",
     ),
     "bad_bundle": (

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.cli import VERBS, main
+from edge_runtime.measure import drop_bound
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "README.tr.md", "CONTRIBUTING.md")
@@ -70,6 +71,36 @@ def test_the_python_example_of_the_readme_prints_what_it_says():
     with contextlib.redirect_stdout(said):
         exec(code[1], {})
     assert said.getvalue().strip() == code[2] == "7"
+
+
+def test_the_turkish_readme_has_the_same_blocks_tables_and_pictures_as_the_english_one():
+    english, turkish = ((ROOT / page).read_text(encoding="utf-8") for page in PAGES[:2])
+
+    def blocks(text):
+        return re.findall(r"```(?:sh|python)\n.*?```", text, re.DOTALL)
+
+    assert blocks(turkish) == blocks(english)
+    for generated in (r"\[\[\[cog.*?mobile_demo\.readme", r"\n!\[", r"\| (?:onnx|xnnpack)-\w+ \("):
+        assert len(re.findall(generated, turkish, re.DOTALL)) == len(re.findall(generated, english, re.DOTALL)) > 0
+    assert re.findall(r"^\| `lokma (\w+)` \|", turkish, re.MULTILINE) == list(VERBS)
+    assert (
+        len(re.findall("^## ", turkish, re.MULTILINE)) == len(re.findall("^## ", english, re.MULTILINE)) + 1
+    )  # errors
+
+
+def test_the_turkish_readme_speaks_to_one_person_as_the_page_does():
+    text = (ROOT / "README.tr.md").read_text(encoding="utf-8")
+    assert (
+        re.findall(r"\b\w+(?:ın|in|un|ün)ız\b|\b(?:siz|sizin)\b|\b(?:kur|al|ver|kopyala|denetle)y?[ıiuü]n\b", text)
+        == []
+    )
+
+
+def test_what_the_readmes_say_of_150_and_299_pictures_is_so():
+    assert 0.019 < drop_bound(0, 150) <= 0.02
+    assert drop_bound(0, 298) > 0.01 >= drop_bound(0, 299)
+    for page in PAGES[:2]:
+        assert {"150", "299"} <= set(re.findall(r"\d+", (ROOT / page).read_text(encoding="utf-8")))
 
 
 def test_the_two_light_commands_name_files_that_exist():

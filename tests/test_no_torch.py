@@ -1,6 +1,7 @@
 """The `.pte` path needs Pillow and the standard library alone; the `.onnx` path needs no torch."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,27 @@ def test_lokma_check_and_info_need_no_torch(policy):
 def test_importing_the_runtime_imports_nothing_of_weight():
     code = "import edge_runtime; from edge_runtime import load, Prediction, examples"
     assert blocked(["numpy", "onnxruntime", *HEAVY], code).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "rule"),
+    [
+        ("new.py", "import torch", "TID251"),
+        ("new.py", "from torch import nn", "TID251"),
+        ("new.py", "import torchvision.transforms", "TID251"),
+        ("engines/onnxruntime.py", "import torch", "TID251"),
+        ("new.py", "import pickle", "TID251"),
+        ("new.py", "import numpy as np", "TID253"),
+        ("engines/onnxruntime.py", "import numpy as np", None),
+        ("new.py", "def f():\n    import numpy", None),
+    ],
+)
+@pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="ruff is not installed here")
+def test_ruff_refuses_what_the_runtime_must_not_import(file, source, rule):
+    command = [sys.executable, "-m", "ruff", "check", "--output-format=concise", "--stdin-filename", ROOM / file, "-"]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=60)
+    found = {word for word in done.stdout.split() if word.startswith("TID")}
+    assert found == ({rule} if rule else set()), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", sorted(ROOM.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOM)))

@@ -9,19 +9,11 @@ import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from edge_runtime.errors import BadRequest
+from edge_runtime.arguments import Parser
 from train.recipes import RECIPES
 from train.run import Run
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong with the arguments as every other error is said: in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises BadRequest."""
-        raise BadRequest(f"{message}; {self.prog} --help says more")
 
 
 def main(argv: list[str]) -> int:

@@ -62,17 +62,28 @@ class ImageData:
     origin: str = field(default="", compare=False)
 
 
-def image_data(name: str) -> ImageData:
+def image_data(name: str, sha256: str | None = None) -> ImageData:
     """Finds, makes or downloads a data set of the table `DATASETS`.
+
+    Args:
+        name: a key of the table.
+        sha256: the content that is wanted, as a run or bundle recorded it; None takes what is here. With other
+            content the splits are others too, and a picture that was trained on could be judged as new.
 
     Raises:
         BadRequest: no data set has that name.
-        BadData: it lies here but cannot be used; the message says which folder or file.
+        BadData: it lies here but cannot be used, or is not the content wanted; the message says which.
         Missing: it is not here and cannot be fetched; the message says what else works.
     """
     if name not in DATASETS:
         raise BadRequest(f"there is no data set {name!r}; known: {', '.join(sorted(DATASETS))}")
-    return DATASETS[name]()
+    data = DATASETS[name]()
+    if sha256 is not None and data.sha256 != sha256:
+        raise BadData(
+            f"the {name} at {data.root} have the sha256 {data.sha256[:12]}…, but {sha256[:12]}… is wanted: "
+            "set LOKMA_DATA to the pictures that the run was trained on, or train it again"
+        )
+    return data
 
 
 def image_folder(root: Path, name: str, origin: str = "") -> ImageData:
@@ -186,9 +197,8 @@ def _download(target: Path, name: str) -> None:
         try:
             unpack_url(FOODVISION_URL, folder)
         except Missing as error:
-            asked = os.environ.get("LOKMA_DATA") or "which is not set"
             raise Missing(
-                f"{name} is neither in LOKMA_DATA ({asked}) nor in {target}, and {error}. Without a network: "
+                f"{name} is not in {target}, and {error}. Without a network: "
                 f"LOKMA_DATA=/path/with/{FOODVISION_FOLDER}; `lokma train multiclass-digits` needs none"
             ) from error
         found = image_folder(folder, name).sha256
@@ -197,15 +207,21 @@ def _download(target: Path, name: str) -> None:
 
 
 def _at_hand(folder: str) -> Path | None:
-    """The folder in `$LOKMA_DATA`, or that folder itself; None if it is not there."""
+    """The folder in `$LOKMA_DATA`, or that folder itself; None if it is not set.
+
+    Raises:
+        BadData: it is set and holds no such pictures.
+    """
     if not os.environ.get("LOKMA_DATA"):
         return None
     given = Path(os.environ["LOKMA_DATA"]).expanduser()
     for root in (given / folder, given):
         if (root / "train").is_dir():
             return root
-    log.warning("LOKMA_DATA=%s holds no %s/train", given, folder)
-    return None
+    raise BadData(
+        f"LOKMA_DATA={given} holds neither {folder}/train nor train; "
+        "name the folder with these pictures, or unset LOKMA_DATA and they are downloaded"
+    )
 
 
 def _digits() -> ImageData:

@@ -1,7 +1,7 @@
 """What a frozen backbone sees, computed once and kept on disk: a head then trains in seconds.
 
-The file's name is the hash of all that decides its content: the backbone's weights, the pictures, and
-how they are prepared.
+The file's name is the hash of all that decides its content: the backbone's weights, the pictures, how they
+are prepared, and the code and libraries that do it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from edge_runtime.spec import ImageSpec, Normalise
 from edge_runtime.store import home
 from train.data import Example, pictures
 from train.effnet_lite import EfficientNetLite
+from train.provenance import code_sha256, versions
+from train.run import save_tensors
 
 log = logging.getLogger(__name__)
 
 BATCH = 32
+CODE = ("edge_runtime.preprocess", "train.data", "train.effnet_lite", "train.features")
 
 
 def features(
@@ -61,8 +64,11 @@ def features(
     computed = _compute(backbone, examples, image, normalise)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(computed, fresh)
-    fresh.replace(path)
+    try:
+        save_tensors(computed, fresh)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
     return computed["features"], computed["labels"]
 
 
@@ -79,7 +85,8 @@ def _key(
             digest.update(name.encode())
             digest.update(value.numpy().tobytes())
     chosen = [(e.path.parent.parent.name, e.path.name, e.label) for e in examples]
-    digest.update(json.dumps([sha256, chosen, asdict(image), asdict(normalise)]).encode())
+    here = [code_sha256(*CODE), *(versions()[name] for name in ("numpy", "pillow", "torch"))]
+    digest.update(json.dumps([sha256, chosen, asdict(image), asdict(normalise), here]).encode())
     return digest.hexdigest()
 
 

@@ -72,8 +72,3 @@ def build(architecture: Architecture) -> nn.Module:
 def parameter_count(model: nn.Module) -> int:
     """How many numbers are learned."""
     return sum(parameter.numel() for parameter in model.parameters())
-
-
-def weight_bytes(model: nn.Module) -> int:
-    """The size of all tensors of the network, in bytes."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())

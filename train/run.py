@@ -1,8 +1,8 @@
 """The run: the folder that training writes and export reads. It appears whole, or not at all.
 
 `model.safetensors` holds the weights, `spec.json` the `ModelSpec`, `history.jsonl` one line an epoch,
-`metrics.json` how it came about (recipe, arguments, data, results, versions), `test_readings.jsonl` one
-line for every reading of the test split. No pickle anywhere.
+`metrics.json` how it came about (recipe, arguments, data, results, code, versions), `test_readings.jsonl` one
+line for every reading of the test split by training, and by whoever else calls `add_test_reading`. No pickle.
 
 >>> run = load_run("runs/digits")                                                       # doctest: +SKIP
 >>> run.spec.task, run.metrics["results"]["test_accuracy"]                              # doctest: +SKIP
@@ -12,11 +12,10 @@ line for every reading of the test split. No pickle anywhere.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
+import errno
 import json
-import platform
+import logging
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,37 +23,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import BadBundle, BadData, BadInput, BadRequest
-from edge_runtime.spec import ModelSpec
+from edge_runtime.spec import ModelSpec, read_json
 from edge_runtime.store import sha256_of, whole_folder
+from train.provenance import commit
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-WEIGHTS, SPEC, HISTORY, METRICS, READINGS = FILES = (
-    "model.safetensors",
-    "spec.json",
-    "history.jsonl",
-    "metrics.json",
-    "test_readings.jsonl",
-)
-LIBRARIES = ("gymnasium", "numpy", "pillow", "scikit-learn", "torch")
+log = logging.getLogger(__name__)
+
+WEIGHTS, SPEC, HISTORY, METRICS = "model.safetensors", "spec.json", "history.jsonl", "metrics.json"
+READINGS = "test_readings.jsonl"
+# what metrics.json must hold: export and the reuse of a run read it
+NEEDED: dict[tuple[str, ...], type | tuple[type, ...]] = {
+    ("recipe",): str,
+    ("arguments",): dict,
+    ("seed",): (int, type(None)),
+    ("data",): dict,
+    ("data", "name"): str,
+    ("data", "sha256"): str,
+    ("results",): dict,
+    ("versions",): dict,
+}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What decides a run: recipe, arguments and data. Two runs of one request are the same run."""
+    """What decides a run: asked are recipe, arguments and data; code and versions are what is here to do it.
+
+    Two runs of one request are the same run.
+    """
 
     recipe: str
     arguments: Mapping[str, Any]
     data: Mapping[str, Any]
+    code_sha256: str
+    versions: Mapping[str, str | None]
 
     def differences(self, metrics: Mapping[str, Any]) -> list[str]:
-        """How an existing run's metrics differ from this request, each as "what: theirs, asked: ours"."""
-        found: list[tuple[str, Any, Any]] = [("recipe", metrics.get("recipe"), self.recipe)]
-        theirs = metrics.get("arguments", {})
+        """How what was asked of an existing run differs from this, each as "what: theirs, asked: ours"."""
+        found: list[tuple[str, Any, Any]] = [("recipe", metrics["recipe"], self.recipe)]
+        theirs = metrics["arguments"]
         found += [(name, theirs.get(name), self.arguments.get(name)) for name in sorted({*theirs, *self.arguments})]
-        found.append(("data", metrics.get("data", {}).get("sha256"), self.data.get("sha256")))
+        found.append(("data", metrics["data"]["sha256"], self.data["sha256"]))
         return [f"{name}: {old}, asked: {new}" for name, old, new in found if old != new]
+
+    def changes(self, metrics: Mapping[str, Any]) -> list[str]:
+        """What has changed here since an existing run was trained; Python itself decides no result."""
+        code = ["the code"] if metrics.get("code_sha256") != self.code_sha256 else []
+        pairs = [(name, metrics["versions"].get(name), new) for name, new in self.versions.items() if name != "python"]
+        return code + [f"{name} ({old}, now {new})" for name, old, new in pairs if old != new]
 
 
 @dataclass(frozen=True)
@@ -88,9 +106,7 @@ class Draft:
 
     def finish(self, model: nn.Module, spec: ModelSpec, results: Mapping[str, Any], **more: Any) -> None:
         """Hands in the trained model, what it takes and gives, and the results of training."""
-        from safetensors.torch import save_file
-
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, self.folder / WEIGHTS)
+        save_tensors({name: value.contiguous() for name, value in model.state_dict().items()}, self.folder / WEIGHTS)
         (self.folder / WEIGHTS).chmod(0o644)  # safetensors writes it for its owner only
         _write(self.folder / SPEC, spec.to_dict())
         self.finished = {"results": dict(results), **more}
@@ -124,7 +140,8 @@ def new_run(
                 "seconds": round(time.perf_counter() - start, 2),
                 "time": _now(),
                 "commit": commit(),
-                "versions": versions(),
+                "code_sha256": request.code_sha256,
+                "versions": dict(request.versions),
             },
         )
 
@@ -142,7 +159,8 @@ def check_run(path: str | Path) -> Mapping[str, Any]:
     for name in (WEIGHTS, SPEC, METRICS):
         if not (path / name).is_file():
             raise BadInput(f"{path} is not a whole run: it has no {name}; train it again")
-    metrics = _read(path / METRICS)
+    _read_spec(path / SPEC)
+    metrics = _read_metrics(path / METRICS)
     if metrics.get("model_sha256") != sha256_of(path / WEIGHTS):
         raise BadData(f"{path / WEIGHTS} is damaged: its hash is not the one in {METRICS}; train it again")
     return metrics
@@ -163,18 +181,20 @@ def load_run(path: str | Path) -> Run:
     path = Path(path)
     metrics = check_run(path)
     try:
-        spec = ModelSpec.from_dict(_read(path / SPEC))
+        spec = _read_spec(path / SPEC)
         if spec.architecture is None:
             raise BadData(f"{path / SPEC} names no architecture; train it again")
         model = build(spec.architecture)
         model.load_state_dict(load_file(path / WEIGHTS))
-    except (BadBundle, BadRequest, SafetensorError, RuntimeError) as error:  # RuntimeError: keys or shapes
+    except (BadRequest, SafetensorError, RuntimeError, ValueError) as error:  # RuntimeError: keys or shapes
         raise BadData(f"the run {path} cannot be read: {' '.join(str(error).split())}") from error
     return Run(path, spec, model.eval(), metrics)
 
 
 def reusable(path: Path, request: Request) -> bool:
     """Whether a run of the same request stands there.
+
+    One of the same recipe, arguments and data that other code or libraries trained is not: the log says what changed.
 
     Raises:
         BadRequest: something else stands there; the message names the difference.
@@ -184,13 +204,17 @@ def reusable(path: Path, request: Request) -> bool:
         return False
     if not (path / METRICS).is_file():
         raise BadRequest(f"{path} exists and is not a run; choose another name (--name) or folder (--out)")
-    differences = request.differences(check_run(path))
+    metrics = check_run(path)
+    differences = request.differences(metrics)
     if differences:
         raise BadRequest(
             f"{path} is another run ({'; '.join(differences)}); "
             "give this one a --name, or replace that one with --force"
         )
-    return True
+    changes = request.changes(metrics)
+    if changes:
+        log.info("%s is trained again: %s changed since", path, ", ".join(changes))
+    return not changes
 
 
 def add_test_reading(path: str | Path, what: str, **reading: Any) -> None:
@@ -198,32 +222,19 @@ def add_test_reading(path: str | Path, what: str, **reading: Any) -> None:
     _append(Path(path) / READINGS, {"time": _now(), "commit": commit(), "what": what, **reading})
 
 
-def test_readings(path: str | Path) -> list[dict[str, Any]]:
-    """Every reading of the test split so far, oldest first."""
-    return [json.loads(line) for line in (Path(path) / READINGS).read_text(encoding="utf-8").splitlines()]
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Writes a safetensors file.
 
+    Raises:
+        OSError: it cannot be written; safetensors has an error of its own for a full disk.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
-def commit() -> str | None:
-    """The commit of the clone that this file lies in, or None outside a clone or before the first commit."""
     try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--verify", "HEAD"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
-def versions() -> dict[str, str | None]:
-    """Python's version and those of the libraries that a result depends on; None for one that is not here."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def _now() -> str:
@@ -239,11 +250,27 @@ def _append(path: Path, row: Mapping[str, Any]) -> None:
         handle.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
+def _read_spec(path: Path) -> ModelSpec:
+    try:
+        return ModelSpec.from_dict(_read(path))
+    except BadBundle as error:
+        raise BadData(f"{path} is damaged: {error}; train it again") from error
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    metrics = _read(path)
+    for keys, kind in NEEDED.items():
+        value: Any = metrics
+        for key in keys:
+            value = value.get(key, NotImplemented)  # a seed may be None
+        if not isinstance(value, kind):
+            problem = f"{'.'.join(keys)} is {'missing' if value is NotImplemented else repr(value)}"
+            raise BadData(f"{path} is damaged: {problem}; train it again")
+    return metrics
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return read_json(path.read_bytes(), path.name)
+    except (OSError, BadBundle) as error:
         raise BadData(f"{path} is damaged: {error}; train it again") from error
-    if not isinstance(data, dict):
-        raise BadData(f"{path} is damaged: it holds no JSON object; train it again")
-    return data

@@ -1,7 +1,8 @@
-"""What a task trains on and is judged by, as a table: loss, last activation and metric.
+"""What a task trains on and is judged by, as a table: loss and metric.
 
 Losses and metrics are sums over samples: a mean of batch means would weigh a small last batch too much.
 
+>>> import torch
 >>> right = TASKS["multiclass"].metric(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
 >>> float(right)
 1.0
@@ -12,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,7 +24,6 @@ class Task:
     loss: Callable[[Tensor, Tensor], Tensor]
     metric: Callable[[Tensor, Tensor], Tensor]
     metric_name: str
-    activation: str
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -53,14 +52,8 @@ def _absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 TASKS: dict[str, Task] = {
-    "binary": Task(_binary_cross_entropy, _right_labels, "accuracy", "sigmoid"),
-    "multiclass": Task(_cross_entropy, _right_class, "accuracy", "softmax"),
-    "multilabel": Task(_binary_cross_entropy, _right_labels, "accuracy", "sigmoid"),
-    "regression": Task(_squared_error, _absolute_error, "absolute_error", "identity"),
-}
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda outputs: outputs,
-    "sigmoid": torch.sigmoid,
-    "softmax": lambda outputs: torch.softmax(outputs, dim=-1),
+    "binary": Task(_binary_cross_entropy, _right_labels, "accuracy"),
+    "multiclass": Task(_cross_entropy, _right_class, "accuracy"),
+    "multilabel": Task(_binary_cross_entropy, _right_labels, "accuracy"),
+    "regression": Task(_squared_error, _absolute_error, "absolute_error"),
 }

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edge_runtime.errors import BadRequest, Missing
+from train.provenance import code_sha256, room_modules, versions
 from train.recipes import RECIPES, Recipe, make_args
-from train.run import Draft, Request, Run, load_run, new_run, reusable
+from train.run import METRICS, Draft, Request, Run, load_run, new_run, reusable
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,8 @@ def train(
 ) -> Run:
     """Trains by a recipe and writes `out/NAME`; a run of the same arguments and data is taken as it is.
 
+    If the code or a library has changed since that run was trained, it is trained again.
+
     Args:
         recipe: a row of `RECIPES`.
         name: the run's; None takes the recipe's own.
@@ -84,11 +87,12 @@ def train(
     data = module.prepare(args)
     log.info("%s", data.origin)
     about = {"name": data.name, "sha256": data.sha256, "origin": data.origin}
-    request = Request(recipe, dataclasses.asdict(args), about)
+    code = code_sha256(*room_modules(), RECIPES[recipe].module, "edge_runtime.preprocess")
+    request = Request(recipe, dataclasses.asdict(args), about, code, versions())
     if not force and reusable(target, request):
         log.info("%s stands there already, trained with the same arguments and data", target)
         return dataclasses.replace(load_run(target), reused=True)
-    if force and target.exists() and not (target / "metrics.json").is_file():
+    if force and target.exists() and not (target / METRICS).is_file():
         raise BadRequest(f"{target} exists and is not a run; it is left as it is")
     with new_run(target, request, watch) as draft:
         module.train(args, data, draft)

@@ -95,7 +95,7 @@ def answer(run: Run) -> Answer:
     kept = [one for one in run.device if one.system not in lost]
     if not kept:
         return Answer(run, "unfit", noise=own, fates=fates)
-    if own is None or own.high - own.low > report.NOISE_LIMIT:
+    if own is None or own.low < 1 - report.NOISE_LIMIT or own.high > 1 + report.NOISE_LIMIT:
         return Answer(run, "noisy" if own else "uncompared", noise=own, fates=fates)
     chosen, *others = kept  # the systems of a run stand in the order of their medians
     against = ratio(chosen, base)

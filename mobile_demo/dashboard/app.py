@@ -11,6 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from benchmarks import results
+from benchmarks.environment import host
 from edge_runtime import engines, load
 from edge_runtime.bundle import Bundle, open_bundle
 from edge_runtime.errors import BadInput, LokmaError
@@ -58,7 +59,11 @@ def _head() -> Words:
     st.set_page_config(page_title=words("page_title"), layout="wide")
     st.html(HERE / "style.css")
     with st.container(horizontal=True, horizontal_alignment="distribute", key="head"):
-        st.html(markup.brand(words("brand"), words("tagline")), width="content")
+        st.html(
+            markup.brand(words("brand"), words("tagline"), words.language),
+            width="content",
+            unsafe_allow_javascript=True,  # one line of ours: it tells a screen reader the page's language
+        )
         st.segmented_control(
             words("language"),
             list(LANGUAGES),
@@ -95,7 +100,7 @@ def _choose(measured: Runs, words: Words) -> Run:
 def _answer(run: Run, words: Words) -> None:
     found = answer(run)
     with st.container(key="answer"):
-        st.markdown(views.sentence(found, words))
+        st.markdown(views.sentence(found, words, host()["fingerprint"]))
     tiles = views.tiles(found, words)
     if tiles:
         st.html(markup.tiles(tiles, found.chosen.name if found.chosen else ""))

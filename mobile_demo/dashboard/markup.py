@@ -11,9 +11,10 @@ from html import escape
 from mobile_demo.dashboard.views import Row, Tile
 
 
-def brand(name: str, tagline: str) -> str:
-    """The head of the page."""
-    return f'<div class="lk-brand">{escape(name)}</div><div class="lk-tagline">{escape(tagline)}</div>'
+def brand(name: str, tagline: str, language: str) -> str:
+    """The head of the page, with a script that names the page's language: Streamlit's own page says `en`."""
+    script = f'<script>document.documentElement.lang = "{escape(language)}"</script>'
+    return f'<div class="lk-brand">{escape(name)}</div><div class="lk-tagline">{escape(tagline)}</div>{script}'
 
 
 def tiles(found: Sequence[Tile], whose: str) -> str:

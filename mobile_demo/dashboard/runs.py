@@ -142,7 +142,7 @@ def _run(group: list[Record]) -> Run:
         sha256=str(bundle.get("sha256", "")),
         task=str(bundle.get("task", "")),
         host={
-            **{key: str(host.get(key) or "?") for key in ("cpu", "cores", "system")},
+            **{key: str(host.get(key) or "?") for key in ("fingerprint", "cpu", "cores", "system")},
             "memory_bytes": int(host.get("memory_bytes") or 0),
         },
         scenario=first["scenario"],

@@ -4,7 +4,7 @@
 >>> from mobile_demo.dashboard import answer, runs
 >>> run = runs.runs(results.read().records).of("foodvision-mini")[0]                         # doctest: +SKIP
 >>> sentence(answer.answer(run), Words("en"))                                           # doctest: +SKIP
-'On this machine **xnnpack-int8** answers a picture in **12.4 ms**, 0.31 times eager torch's time …'
+'On AMD EPYC, 2 cores, **xnnpack-int8** answers a picture in **12.4 ms**, 0.31 times eager torch's time …'
 """
 
 from __future__ import annotations
@@ -28,8 +28,14 @@ _FLAGS = (
 )
 
 
-def sentence(found: Answer, words: Words) -> str:
-    """The answer in plain words with its numbers; names and key figures in Markdown bold."""
+def sentence(found: Answer, words: Words, here: str = "") -> str:
+    """The answer in plain words with its numbers; names and key figures in Markdown bold.
+
+    Args:
+        found: the answer.
+        words: the page's language.
+        here: the fingerprint of the machine that shows the page; a run of any other is told as that machine's.
+    """
     one, base, thing = found.chosen, found.run.baseline, words(found.run.thing)
     if one is None or base is None or found.ratio is None:
         values = _ratio_words(found.noise, words) if found.verdict == "noisy" and found.noise else {}
@@ -42,7 +48,11 @@ def sentence(found: Answer, words: Words) -> str:
     }
     if found.rival is not None:
         return words(found.verdict, **values, rival=found.rival.system, rival_p50=words.duration(found.rival.p50_ns))
-    parts = [words(found.verdict, **values)]
+    host = found.run.host
+    if host["fingerprint"] == here:
+        parts = [words("best", **values)]
+    else:
+        parts = [words("best_there", cpu=host["cpu"], cores=host["cores"], **values)]
     if found.ratio.may_be_one:
         parts.append(words("no_faster"))
     if one.accuracy and base.accuracy:

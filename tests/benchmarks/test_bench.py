@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -46,7 +47,7 @@ def group(**changes):
     return [entry(**device), entry(**int8), entry("eager", "eager", 100_000)]
 
 
-def policy():
+def policy_records():
     return [entry(name, name, 1000, bundle="cartpole", run="two") for name in ("device", "eager")]
 
 
@@ -61,21 +62,21 @@ def test_ratios_pair_the_blocks_of_one_run_and_the_same_system_against_itself_gi
 
 
 def test_the_budget_holds_fails_and_names_what_was_not_measured():
-    good = runtime_budget.rows([*group(), *policy()])
+    good = runtime_budget.rows([*group(), *policy_records()])
     assert all(row["holds"] for row in good) and len(good) == 2 * 3 + 4 + 2
-    slow = runtime_budget.rows([*group(latency=60_000), *policy()])
+    slow = runtime_budget.rows([*group(latency=60_000), *policy_records()])
     assert [row["name"] for row in slow if not row["holds"]] == [
         "xnnpack-fp32: time to answer against eager",
         "xnnpack-int8: time to answer against eager",
     ]
-    worse = runtime_budget.rows([*group(right=143), *policy()])
+    worse = runtime_budget.rows([*group(right=143), *policy_records()])
     assert "xnnpack-fp32: right of 150" in [row["name"] for row in worse if not row["holds"]]
     with pytest.raises(Missing, match="lokma bench bundles/cartpole"):
         runtime_budget.rows(group())
 
 
 def test_a_machine_that_varies_too_much_makes_a_latency_row_neither_hold_nor_fail():
-    records = [*group(), *policy()]
+    records = [*group(), *policy_records()]
     noisy = dict(records[2])
     noisy["latency_ns"] = noisy["latency_ns"][:30] + [
         value * (1 + index % 4) for index, value in enumerate(noisy["latency_ns"][30:])
@@ -84,8 +85,22 @@ def test_a_machine_that_varies_too_much_makes_a_latency_row_neither_hold_nor_fai
     assert {row["holds"] for row in rows if "time to answer" in row["name"]} == {None}
 
 
+def test_a_busy_machine_makes_times_unknown_but_not_memory_and_accuracy():
+    records = [*group(), *policy_records()]
+    for entry in records:
+        entry["validity"] = {"valid": False, "flags": ["other work: 62% of the processors busy before the run"]}
+    unknown = {row["name"] for row in runtime_budget.rows(records) if row["holds"] is None}
+    assert len(unknown) == 4 and all("time to answer" in name or "cold start" in name for name in unknown)
+
+
+def test_a_run_that_the_bundle_was_not_made_from_is_refused_as_its_baseline(policy, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"another model")
+    with pytest.raises(BadInput, match=r"was not made from .* as it is now; export it again"):
+        systems(["eager"], open_bundle(policy.folder), tmp_path, 1)
+
+
 def test_results_md_says_every_system_once_with_its_interval():
-    text = report.document([*group(), *policy()])
+    text = report.document([*group(), *policy_records()])
     assert "| xnnpack-int8 (device) | 97.3% (146 of 150; 90.0% to 100.0%) |" in text
     assert "xnnpack-fp32 against eager: time to answer 0.30x (0.30 to 0.30)" in text
     assert "## cartpole, version 1" in text
@@ -93,7 +108,7 @@ def test_results_md_says_every_system_once_with_its_interval():
 
 def test_an_unknown_target_and_a_missing_run_are_named(pictures, tmp_path):
     opened = open_bundle(pictures.folder)
-    with pytest.raises(BadRequest, match="no target moon; the targets are device, eager"):
+    with pytest.raises(BadRequest, match="no target 'moon'; the targets are device, eager"):
         systems(["device", "moon"], opened, tmp_path, 1)
     with pytest.raises(BadInput, match=r"model.safetensors does not exist \(--run\)"):
         systems(["eager"], opened, tmp_path, 1)
@@ -104,10 +119,9 @@ def test_a_policy_is_measured_on_the_device_and_eagerly_and_its_episodes_are_kep
     from train import train
 
     monkeypatch.setenv("LOKMA_RESULTS", str(tmp_path / "results"))
-    monkeypatch.setattr(bench, "COLD_STARTS", 1)
     run = train("cartpole-dqn", out=tmp_path / "runs", total_steps=400, learning_starts=100, check_every=200).path
     bundle = export(run, "xnnpack-fp32", tmp_path / "bundles").path
-    records = bench.bench(bundle, run=run, threads=1)
+    records = bench.bench(bundle, run=run, threads=1, cold_starts=1)
     assert [(r["artifact"]["id"], r["target"]) for r in records] == [
         ("xnnpack-fp32", "device"),
         ("eager", "eager"),
@@ -122,6 +136,23 @@ def test_a_policy_is_measured_on_the_device_and_eagerly_and_its_episodes_are_kep
     assert device["accuracy"]["returns"] == eager["accuracy"]["returns"]  # the same policy, step for step
     assert device["peak_rss_bytes"] < eager["peak_rss_bytes"]
     assert results.read().records == tuple(records)
+
+
+def test_threads_and_cold_starts_below_one_are_refused_before_anything_starts(policy):
+    for wrong in ({"threads": 0}, {"threads": -1}, {"cold_starts": 0}):
+        with pytest.raises(BadRequest, match="must be at least 1"):
+            bench.bench(policy.folder, **wrong)
+
+
+def test_records_of_another_machine_do_not_hold_this_machines_budget(tmp_path):
+    records = [
+        {**entry, "host": {**entry["host"], "fingerprint": "another"}} for entry in [*group(), *policy_records()]
+    ]
+    results.append(records, tmp_path / "a.jsonl")
+    here = [sys.executable, "-m", "benchmarks.runtime_budget"]
+    environment = {**os.environ, "LOKMA_RESULTS": str(tmp_path)}
+    assert subprocess.run(here, env=environment, capture_output=True).returncode == 3
+    assert subprocess.run([*here, str(tmp_path / "a.jsonl")], env=environment, capture_output=True).returncode == 0
 
 
 def test_the_budget_without_records_exits_three_and_says_what_to_run(tmp_path):

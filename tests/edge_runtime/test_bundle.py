@@ -5,14 +5,13 @@ import io
 import json
 import os
 import shutil
-import stat
 import zipfile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.bundle import MAX_ENTRIES, open_bundle
+from edge_runtime.bundle import open_bundle
 from edge_runtime.errors import BadBundle, BadInput, BadRequest, LokmaError
 
 WEIGHTS, PICTURE = b"pretend weights", b"pretend picture"
@@ -117,16 +116,6 @@ def test_a_flipped_byte_is_found(bundle, verify, tmp_path):
         opened.content(opened.artifacts[0], verify=verify)
 
 
-def test_a_flipped_byte_in_the_stored_zip_is_found(tmp_path):
-    path = packed(tmp_path / "shapes.zip")
-    data = bytearray(path.read_bytes())
-    data[data.index(b"onnx-fp32.onnx") + len("onnx-fp32.onnx") + 3] ^= 0x40
-    path.write_bytes(data)
-    opened = open_bundle(path)
-    with pytest.raises(BadBundle, match=r"onnx-fp32.onnx of .* is damaged|was altered"):
-        opened.content(opened.artifacts[0])
-
-
 def test_a_wrong_size_is_found_before_hashing(bundle, tmp_path):
     longer = {**FILES, "onnx-fp32.onnx": WEIGHTS + b"!"}
     bundle = folder(tmp_path / "two", files=longer) if bundle.is_dir() else packed(tmp_path / "2.zip", files=longer)
@@ -156,6 +145,14 @@ def test_a_file_that_is_missing_is_named(tmp_path, name):
         (changed(schema_version=2), "has the manifest schema 2; this lokma reads 1. Update lokma"),
         (changed(schema_version=True), "has the manifest schema True"),
         ({"hello": 1}, "has the manifest schema None"),
+        (changed(needs_runtime="0.1.1"), r"needs lokma 0.1.1; this is 0.1.0. Update lokma"),
+        (changed(needs_runtime="0.10.0"), "needs lokma 0.10.0"),
+        (changed(needs_runtime="1.0.0"), "needs lokma 1.0.0"),
+        (changed(needs_runtime="1"), "needs the lokma '1'; a version such as 0.1.0 must stand there"),
+        (changed(needs_runtime="0.1.0\n"), "a version such as"),
+        (changed(needs_runtime="٠.١.٠"), "a version such as"),
+        (changed(needs_runtime=None), "a version such as"),
+        (changed(needs_runtime=1), "a version such as"),
         (changed(name=5), "needs a name and a whole-number version"),
         (changed(name="a\nb"), "needs a name"),
         (changed(version="3"), "needs a name and a whole-number version"),
@@ -182,6 +179,10 @@ def test_a_manifest_that_cannot_be_true_is_refused(tmp_path, manifest, says):
         open_bundle(folder(tmp_path / "shapes", manifest))
     with pytest.raises(BadBundle, match=says):
         open_bundle(packed(tmp_path / "shapes.zip", manifest))
+
+
+def test_a_bundle_for_an_older_lokma_is_read(tmp_path):
+    assert open_bundle(folder(tmp_path / "shapes", changed(needs_runtime="0.0.99"))).name == "shapes"
 
 
 @pytest.mark.parametrize(
@@ -254,97 +255,12 @@ def test_a_bundle_through_a_linked_folder_is_read(tmp_path):
     assert opened.content(opened.artifacts[0])
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("../evil", "only plain names inside the bundle are read"),
-        ("a/../../evil", "only plain names"),
-        ("/etc/cron.d/evil", "only plain names"),
-        ("..\\evil", "only plain names"),
-        ("C:evil", "only plain names"),
-        ("bell\x07", "only plain names"),
-    ],
-)
-def test_a_zip_with_a_name_that_leaves_the_bundle_is_refused(tmp_path, name, says):
-    with pytest.raises(BadBundle, match=says):
-        open_bundle(packed(tmp_path / "evil.zip", extra=[(name, b"x")]))
-
-
-def test_a_zip_with_a_link_is_refused(tmp_path):
-    link = zipfile.ZipInfo("link")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with pytest.raises(BadBundle, match=r"link of .* is a link; a bundle holds plain files only"):
-        open_bundle(packed(tmp_path / "evil.zip", extra=[(link, b"/etc/passwd")]))
-
-
-def test_a_zip_with_a_file_twice_is_refused(tmp_path):
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        path = packed(tmp_path / "evil.zip", extra=[("manifest.json", b"{}")])
-    with pytest.raises(BadBundle, match="holds a file twice"):
-        open_bundle(path)
-
-
-def test_a_zip_with_thousands_of_files_is_refused(tmp_path):
-    path = packed(tmp_path / "evil.zip", extra=[(f"file{n}", b"") for n in range(2000)])
-    with pytest.raises(BadBundle, match=f"holds 2003 files; a bundle has at most {MAX_ENTRIES}"):
-        open_bundle(path)
-
-
-def patched(path, offset, value):
-    """Sets two bytes of every entry of a zip, in the local and in the central header."""
-    data = bytearray(path.read_bytes())
-    for magic, shift in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
-        place = data.find(magic)
-        while place >= 0:
-            data[place + offset + shift : place + offset + shift + 2] = value.to_bytes(2, "little")
-            place = data.find(magic, place + 4)
-    path.write_bytes(data)
-    return path
-
-
-def test_an_encrypted_zip_is_refused(tmp_path):
-    with pytest.raises(BadBundle, match="is encrypted; zip the bundle without a password"):
-        open_bundle(patched(packed(tmp_path / "a.zip"), 6, 1))
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, 99])
-def test_a_zip_compressed_in_another_way_is_refused(tmp_path, method):
-    with pytest.raises(BadBundle, match="is compressed in a way that is not read; use deflate"):
-        open_bundle(patched(packed(tmp_path / "a.zip"), 8, method))
-
-
-def test_a_zip_bomb_is_refused_before_it_unpacks(tmp_path):
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("manifest.json", json.dumps(MANIFEST))
-        with archive.open("onnx-fp32.onnx", "w", force_zip64=True) as member:
-            for _ in range(80):
-                member.write(bytes(1 << 20))
-    with pytest.raises(BadBundle, match=r"onnx-fp32.onnx of .* is a bomb: \d+ bytes that unpack to 83886080"):
-        open_bundle(tmp_path / "bomb.zip")
-
-
-def test_a_zip_that_lies_about_a_size_is_refused(tmp_path):
-    path = packed(tmp_path / "a.zip", files={**FILES, "onnx-fp32.onnx": bytes(1 << 20)}, manifest=MANIFEST)
-    data = path.read_bytes().replace((1 << 20).to_bytes(4, "little"), len(WEIGHTS).to_bytes(4, "little"))
-    path.write_bytes(data)
-    opened = open_bundle(path)
-    with pytest.raises(BadBundle, match=r"onnx-fp32.onnx of .* is damaged: Bad CRC-32"):
-        opened.content(opened.artifacts[0])
-
-
 def test_a_member_larger_than_asked_for_is_not_read(tmp_path):
     opened = open_bundle(packed(tmp_path / "a.zip"))
     with pytest.raises(BadBundle, match=r"onnx-fp32.onnx unpacks to 15 bytes; at most 3 are read"):
         opened.source.read("onnx-fp32.onnx", 3)
     with pytest.raises(BadBundle, match=r"onnx-fp32.onnx is larger than the 3 bytes that are read"):
         open_bundle(folder(tmp_path / "a")).source.read("onnx-fp32.onnx", 3)
-
-
-@pytest.mark.parametrize("data", [b"", b"PK", b"not a zip", b"PK\x05\x06" + b"\xff" * 18])
-def test_what_is_no_zip_is_not_a_bundle(tmp_path, data):
-    (tmp_path / "a.zip").write_bytes(data)
-    with pytest.raises(BadBundle, match=r"neither a folder nor a readable .zip|has no manifest.json"):
-        open_bundle(tmp_path / "a.zip")
 
 
 @pytest.mark.parametrize("path", ["missing", "a\0b", "x" * 5000, "/dev/null"])
@@ -419,30 +335,3 @@ def test_any_mutation_of_a_manifest_is_read_or_refused(tmp_path_factory, mutatio
         write(where)
         with contextlib.suppress(LokmaError):
             read_all(where)
-
-
-def whole_zip():
-    handle = io.BytesIO()
-    packed(handle)
-    return handle.getvalue()
-
-
-WHOLE = whole_zip()
-
-
-@settings(max_examples=500, deadline=None)
-@given(
-    st.binary(max_size=200)
-    | st.lists(st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=8)
-)
-def test_any_bytes_as_a_zip_are_read_or_refused(tmp_path_factory, damage):
-    data = bytearray(WHOLE)
-    if isinstance(damage, bytes):
-        data = bytearray(damage)
-    else:
-        for place, value in damage:
-            data[place] = value
-    path = tmp_path_factory.getbasetemp() / "damaged.zip"
-    path.write_bytes(data)
-    with contextlib.suppress(LokmaError):
-        read_all(path)

@@ -17,10 +17,7 @@ def run(capsys):
     """Runs the command line in this process: (exit code, stdout, stderr)."""
 
     def call(*arguments):
-        try:
-            code = cli.main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # argparse
-            code = stop.code
+        code = cli.main([str(argument) for argument in arguments])
         said = capsys.readouterr()
         return code, said.out, said.err
 
@@ -93,14 +90,21 @@ def test_one_bad_input_does_not_stop_the_others(run, pictures, picture, tmp_path
         (["run", "BUNDLE", ROW, "--threads", "0"], "--top and --threads must be at least 1"),
         (["run", "BUNDLE", ROW, "--threads", "100000"], "threads must be between 1 and 256"),
         (["run", "BUNDLE", "hello"], "takes 4 numbers (m, m/s, rad, rad/s); got 'hello'"),
-        (["run", "BUNDLE"], "the following arguments are required: INPUT"),
+        (["run", "BUNDLE"], "the following arguments are required: INPUT; lokma run --help says more"),
+        (["run", "BUNDLE", ROW, "--top", "two"], "argument --top: invalid int value: 'two'; lokma run --help"),
+        (["info"], "the following arguments are required: path; lokma info --help says more"),
+        (["check", "BUNDLE", "--fast"], "unrecognized arguments: --fast; lokma check --help says more"),
+        (["train"], "the following arguments are required: RECIPE; lokma train --help says more"),
+        (["export"], "the following arguments are required: run; lokma export --help says more"),
+        (["bench", "--threads", "x"], "invalid int value: 'x'; lokma bench --help says more"),
+        (["dashboard", "--port", "x"], "invalid int value: 'x'; lokma dashboard --help says more"),
         (["info", "nowhere"], "does not exist"),
         (["check", "nowhere"], "does not exist"),
     ],
 )
 def test_a_bad_request_is_one_line_and_exit_code_2(run, policy, arguments, says):
     code, out, err = run(*[policy.zip if argument == "BUNDLE" else argument for argument in arguments])
-    assert code == 2 and says in err and out == "" and err.splitlines()[-1].startswith("lokma")
+    assert code == 2 and says in err and out == "" and err.startswith("lokma: ") and err.count("\n") == 1
 
 
 def test_a_bundle_is_described(run, pictures):
@@ -155,7 +159,7 @@ def test_a_library_that_a_verb_lacks_is_named_with_its_extra(run, monkeypatch):
 
 
 def test_a_room_that_is_not_here_is_named_with_its_extra(run, monkeypatch):
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, _, err = run("bench", "x")
     assert code == 3 and "`lokma bench` runs on a workstation: clone lokma" in err and "'.[bench]'" in err
 
@@ -194,6 +198,13 @@ def test_ctrl_c_is_one_line_and_exit_code_130(policy):
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=30)
     assert child.returncode == 130 and err == "lokma: stopped by Ctrl-C; nothing half written is left\n"
+
+
+def test_importing_the_command_line_is_short_so_that_main_hears_a_ctrl_c():
+    code = "import sys; before = set(sys.modules); import edge_runtime.cli; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"argparse", "dataclasses", "importlib.util", "inspect", "json", "pathlib", "PIL", "re", "typing"}
+    assert not heavy & set(done.stdout.split())
 
 
 def test_a_file_name_that_is_not_text_is_answered(lokma, pictures, tmp_path):

@@ -99,6 +99,33 @@ def test_mean_interval_is_scipys_and_needs_30_samples():
         mean_interval(samples[:29])
 
 
+def test_the_mean_of_equal_samples_is_as_sure_as_their_number_allows():
+    low, high = mean_interval([500.0] * 100, bounds=(0, 500))
+    assert (low, high) == (pytest.approx(485.2, abs=0.05), 500.0)
+    assert low == pytest.approx(500 * stats.binomtest(100, 100).proportion_ci(0.90, method="exact").low)  # one side
+    assert mean_interval([0.0] * 100, bounds=(0, 500)) == (0.0, pytest.approx(500 - low))
+    middle = mean_interval([200.0] * 30, bounds=(0, 500))
+    assert middle == (pytest.approx(200 * 0.05 ** (1 / 30)), pytest.approx(500 - 300 * 0.05 ** (1 / 30)))
+    assert mean_interval([500.0] * 100) == (500.0, 500.0)  # without bounds nothing better is known
+
+
+def test_the_interval_of_a_mean_stays_inside_its_bounds():
+    samples = [500.0] * 99 + [400.0]
+    assert mean_interval(samples, bounds=(0, 500)) == (mean_interval(samples)[0], 500.0)
+    with pytest.raises(ValueError, match=r"the samples reach from 400.0 to 500.0; the bounds say 0 to 450"):
+        mean_interval(samples, bounds=(0, 450))
+
+
+def test_the_interval_of_equal_samples_holds_the_true_mean_in_95_percent_of_seeded_draws():
+    draw, share = random.Random(2), 0.0295  # so rare that 100 draws miss it in 5 % of tries
+    hits = 0
+    for _ in range(2000):
+        seen = [0.0 if draw.random() < share else 500.0 for _ in range(100)]
+        low, high = mean_interval(seen, bounds=(0, 500))
+        hits += len(set(seen)) > 1 or low <= 500 * (1 - share) <= high
+    assert hits / 2000 >= 0.94
+
+
 def test_ratio_interval_holds_the_true_ratio_of_paired_blocks():
     draw = random.Random(0)
     shared = [1 + draw.random() for _ in range(40)]  # a slow drift that falls on both

@@ -2,6 +2,8 @@ import dataclasses
 import hashlib
 import io
 import json
+import random
+import re
 import shutil
 import threading
 
@@ -10,7 +12,9 @@ import pytest
 from PIL import Image
 
 from edge_runtime import load, predictor
-from edge_runtime.errors import BadBundle, BadInput, BadRequest, EngineError, Missing
+from edge_runtime.check import check
+from edge_runtime.errors import BadBundle, BadInput, BadRequest, EngineError, LokmaError, Missing
+from edge_runtime.spec import differing_field
 
 FP32 = ["xnnpack-fp32", "onnx-fp32"]
 
@@ -177,6 +181,58 @@ def test_a_pte_whose_shape_is_not_the_manifests_is_refused(copied):
     for name in FP32:
         with pytest.raises(EngineError, match=r"observation of this .* its spec says float32"):
             load(copied, name)
+
+
+@pytest.mark.parametrize("name", [*FP32, "xnnpack-int8", "onnx-int8"])
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda spec: spec["image"].update(resize=50), "spec.image.resize"),
+        (lambda spec: spec["image"].update(filter="lanczos"), "spec.image.filter"),
+        (lambda spec: spec["labels"][1].update(id="cros3"), "spec.labels[1].id"),
+        (lambda spec: spec["labels"].reverse(), "spec.labels[0].id"),
+        (lambda spec: spec.update(task="multilabel"), "spec.task"),
+        (lambda spec: spec.update(normalise=None), "spec.normalise"),
+        (lambda spec: spec["inputs"][0].update(unit="BGR"), "spec.inputs[0].unit"),
+        (lambda spec: spec.update(name="other"), "spec.name"),
+    ],
+)
+def test_a_manifest_whose_spec_is_not_the_artifacts_is_refused(pictures, tmp_path, name, change, field):
+    folder = shutil.copytree(pictures.folder, tmp_path / "altered")
+    manifest = manifest_of(folder)
+    change(manifest["spec"])
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    says = rf"altered or damaged: its {re.escape(field)} is not the one inside {name}\..*; fetch the bundle again"
+    with pytest.raises(BadBundle, match=says):
+        load(folder, name)
+    report = check(folder)
+    assert not report["ok"] and all(field in one["detail"] for one in report["checks"])
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_a_flipped_bit_in_the_manifests_spec_is_refused_or_changes_a_display_name(pictures, tmp_path, name):
+    folder = shutil.copytree(pictures.folder, tmp_path / "flipped")
+    path = folder / "manifest.json"
+    data, draw = path.read_bytes(), random.Random(0)
+    start, end = data.index(b'"spec"'), data.index(b'"artifacts"')
+    loaded = 0
+    for place in draw.sample(range(start, end), 200):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << draw.randrange(8)]) + data[place + 1 :])
+        try:
+            spec = load(folder, name).spec
+        except LokmaError:
+            continue
+        loaded += 1
+        assert differing_field(spec, pictures.spec) is None
+    assert loaded < 40  # display names, and what JSON does not distinguish
+
+
+def test_display_names_may_change_without_a_new_export(pictures, tmp_path):
+    folder = shutil.copytree(pictures.folder, tmp_path / "renamed")
+    manifest = manifest_of(folder)
+    manifest["spec"]["labels"][0].update(en="ring", tr="halka")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert load(folder).spec.labels[0].tr == "halka" and check(folder)["ok"]
 
 
 def test_where_no_engine_runs_it_says_what_would(copied, monkeypatch):

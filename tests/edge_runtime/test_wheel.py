@@ -60,10 +60,17 @@ def test_the_wheel_holds_the_runtime_alone_and_is_small(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"edge_runtime", "lokma-0.1.0.dist-info"}
-    assert not [name for name in names if name.endswith((".cpp", ".pyc"))]
+    assert not [name for name in names if name.endswith((".cpp", ".pyc", ".toml"))]
     libraries = [name for name in names if name.endswith(".so")]
     assert "edge_runtime/_native/liblokma.so" in libraries and "edge_runtime/_native/LICENSE.executorch" in names
     assert wheel.stat().st_size <= 8_000_000
+
+
+def test_the_wheel_brings_two_small_bundles_and_a_picture_to_try(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        sizes = {Path(one.filename).name: one.file_size for one in archive.infolist() if "/examples/" in one.filename}
+    assert sizes.keys() == {"__init__.py", "digits.zip", "cartpole.zip", "seven.png"}
+    assert sum(sizes.values()) <= 300_000
 
 
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="needs binutils")
@@ -89,6 +96,14 @@ def test_a_bare_environment_has_lokma_and_pillow_and_nothing_else(device):
     for name in ("torch", "numpy", "onnxruntime", "train", "export", "benchmarks", "mobile_demo"):
         done = subprocess.run([device, "-I", "-c", f"import {name}"], capture_output=True, text=True, cwd="/")
         assert done.returncode == 1 and "No module named" in done.stderr
+
+
+def test_the_second_command_of_the_readme_answers_seven_in_a_bare_environment(device):
+    (command,) = re.findall(r"^try/bin/lokma (run .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    arguments = command.split()
+    assert [Path(given).name for given in arguments[1:]] == ["digits.zip", "seven.png"]
+    done = subprocess.run([device.with_name("lokma"), *arguments], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith(f"{arguments[2]}: 7 ")
 
 
 def test_a_bare_environment_answers_by_the_pte_and_names_what_the_onnx_needs(device, policy, pictures, tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 from edge_runtime import load
 from edge_runtime.bundle import open_bundle
 from edge_runtime.check import check
-from edge_runtime.errors import BadInput, BadRequest, GateFailed
+from edge_runtime.errors import BadData, BadInput, BadRequest, GateFailed
 from export import export
 from train.data import image_data
 
@@ -25,8 +26,14 @@ def test_a_bundle_is_whole_judged_on_every_test_picture_and_passes_its_own_check
         assert artifact.details["parity"]["n"] == 360
     fp32, _, int8 = opened.artifacts
     assert fp32.details["parity"]["max_relative"] <= 1e-4 and fp32.details["verdict"] is None
-    assert int8.details["verdict"]["accuracy"]["answer"] in ("pass", "inconclusive", "fail")
-    assert int8.details["verdict"]["speed"]["answer"] in ("faster", "no gain", "slower")
+    fp32_answers, int8_answers = (
+        [load(bundle, name, exact=True).predict(e.path).label for e in image_data("digits").test]
+        for name in ("onnx-fp32", "onnx-int8")
+    )
+    changed = sum(a != b for a, b in zip(fp32_answers, int8_answers, strict=True))
+    assert int8.details["verdict"]["accuracy"]["changed"] == changed
+    assert int8.details["verdict"]["speed"]["against"] == "onnx-fp32"
+    assert int8.details["verdict"]["speed"]["interval"][0] <= int8.details["verdict"]["speed"]["ratio"]
     assert int8.size_bytes < 0.7 * opened.artifacts[1].size_bytes
     report = check(bundle)
     assert report["ok"] and len(report["checks"]) == 3
@@ -93,9 +100,38 @@ def test_a_folder_that_is_not_a_bundle_is_never_replaced(run, tmp_path):
     assert (tmp_path / "Documents" / "thesis.txt").read_text() == "mine"
 
 
+def test_an_artifact_that_fails_its_accuracy_is_left_out_and_the_exit_code_says_so(run, tmp_path, monkeypatch, capsys):
+    from export import cli
+
+    failed = {"answer": "fail", "reason": "lost 90 of 360"}
+    monkeypatch.setattr(sys.modules["export.judge"], "accuracy_verdict", lambda *_: failed)
+    assert cli.main([str(run), "--recipes", "onnx-fp32,onnx-int8", "--out", str(tmp_path)]) == 1
+    assert "onnx-int8     left out: accuracy: fail (lost 90 of 360)" in capsys.readouterr().out
+    opened = open_bundle(tmp_path / run.name)
+    assert [artifact.id for artifact in opened.artifacts] == ["onnx-fp32"]
+    assert not (tmp_path / run.name / "onnx-int8.onnx").exists()
+    assert check(tmp_path / run.name)["ok"]
+
+
+def test_a_bundles_name_cannot_leave_its_folder(run, tmp_path):
+    for name in ("../escaped", "", ".hidden", "a/b"):
+        with pytest.raises(BadRequest, match="cannot name a bundle"):
+            export(run, "onnx-fp32", tmp_path, name=name)
+
+
 def test_a_missing_run_and_an_unknown_recipe_are_said_in_one_line(run, tmp_path, lokma):
     with pytest.raises(BadInput, match="nowhere is not a run"):
         export(tmp_path / "nowhere")
     done = lokma("export", run, "--recipes", "onnx-int4", "--out", tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("lokma: there is no recipe onnx-int4; the recipes are")
+
+
+def test_a_run_is_not_judged_on_other_pictures_than_it_was_trained_with(run, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    metrics = json.loads((other / "metrics.json").read_text())
+    metrics["data"]["sha256"] = "0" * 64
+    (other / "metrics.json").write_text(json.dumps(metrics))
+    with pytest.raises(BadData, match=r"but 000000000000… is wanted: set LOKMA_DATA"):
+        export(other, "onnx-fp32", tmp_path / "bundles")

@@ -47,7 +47,9 @@ def test_a_pte_hands_everything_but_cast_and_layout_to_xnnpack(pictures):
 
     _, details = fp32(pictures.eager.model, pictures.spec, pictures.inputs)
     outside = {name.split(".")[0] for name in details["delegation"]["operators_outside"]}
-    assert {"permute_copy", "_to_dim_order_copy"} <= outside <= {"permute_copy", "_to_dim_order_copy", "as_strided_copy"}
+    assert (
+        {"permute_copy", "_to_dim_order_copy"} <= outside <= {"permute_copy", "_to_dim_order_copy", "as_strided_copy"}
+    )
 
 
 def test_every_artifact_agrees_with_eager_torch_as_its_kind_allows(pictures):

@@ -3,7 +3,7 @@ import pytest
 
 from edge_runtime.errors import BadRequest
 from export.recipes import RECIPES, chosen
-from export.verdict import accuracy_verdict, parity, return_verdict
+from export.verdict import accuracy_verdict, parity, return_verdict, speed_answer
 
 
 def test_no_changes_in_299_answers_prove_one_point_and_in_150_do_not():
@@ -52,3 +52,10 @@ def test_q_values_near_zero_are_compared_on_the_scale_of_all_outputs():
     outputs = reference + np.array([[0.0, 0.0], [1e-6, 0.0]], np.float32)
     assert parity(reference, outputs)["max_relative"] == pytest.approx(1.0, rel=1e-3)
     assert parity(reference, outputs, probabilities=False)["max_relative"] == pytest.approx(1.4e-6, rel=0.05)
+
+
+def test_speed_is_faster_or_slower_only_if_the_interval_says_so_and_no_gain_only_if_it_is_narrow():
+    assert speed_answer(0.70, 0.95) == "faster"
+    assert speed_answer(1.02, 1.30) == "slower"
+    assert speed_answer(0.97, 1.04) == "no gain"
+    assert speed_answer(0.53, 1.04) == "inconclusive"

@@ -153,6 +153,23 @@ def make_bundle(folder: Path, name="foodvision-mini", policy=False) -> Path:
         ]
     graph = helper.make_graph(nodes, name, [given], [answer], initial[1:] if policy else initial)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    labels = [("left", "push left", "sola it"), ("right", "push right", "sağa it")] if policy else LABELS
+    spec = {
+        "name": name,
+        "task": "policy" if policy else "multiclass",
+        "inputs": [
+            {
+                "name": "input",
+                "dtype": "float32" if policy else "uint8",
+                "shape": shape,
+                "unit": "position in m, velocity in m/s, angle in rad, angular velocity in rad/s",
+            }
+        ],
+        "outputs": [{"name": "output", "dtype": "float32", "shape": ["batch", outputs], "unit": "probability"}],
+        "labels": [{"id": key, "en": english, "tr": turkish} for key, english, turkish in labels],
+        "image": None if policy else {"resize": 16, "crop": 16, "filter": "bicubic"},
+    }
+    helper.set_model_props(model, {"lokma.spec": json.dumps(spec)})
     target = folder / name
     target.mkdir(parents=True)
     files = {"onnx-fp32.onnx": model.SerializeToString(), "onnx-int8.onnx": model.SerializeToString()}
@@ -161,26 +178,12 @@ def make_bundle(folder: Path, name="foodvision-mini", policy=False) -> Path:
     for file, content in files.items():
         (target / file).write_bytes(content)
     onnx.checker.check_model(model)
-    labels = [("left", "push left", "sola it"), ("right", "push right", "sağa it")] if policy else LABELS
     manifest = {
         "schema_version": 1,
         "name": name,
         "version": 3,
-        "spec": {
-            "name": name,
-            "task": "policy" if policy else "multiclass",
-            "inputs": [
-                {
-                    "name": "input",
-                    "dtype": "float32" if policy else "uint8",
-                    "shape": shape,
-                    "unit": "position in m, velocity in m/s, angle in rad, angular velocity in rad/s",
-                }
-            ],
-            "outputs": [{"name": "output", "dtype": "float32", "shape": ["batch", outputs], "unit": "probability"}],
-            "labels": [{"id": key, "en": english, "tr": turkish} for key, english, turkish in labels],
-            "image": None if policy else {"resize": 16, "crop": 16, "filter": "bicubic"},
-        },
+        "needs_runtime": "0.1.0",
+        "spec": spec,
         "artifacts": [
             {
                 "id": Path(file).stem,
@@ -200,8 +203,7 @@ def make_bundle(folder: Path, name="foodvision-mini", policy=False) -> Path:
 
 def write(folder: Path, records) -> Path:
     """Records in a results folder, as `bench` appends them."""
-    for record in records:
-        results.append(record, folder / "0123456789ab.jsonl")
+    results.append(records, folder / "0123456789ab.jsonl")
     return folder
 
 

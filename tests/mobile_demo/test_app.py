@@ -56,6 +56,18 @@ def test_the_page_answers_its_question_in_both_languages(made, page, language):
     assert (words("streamlit_note") in texts(app)) == (language == "tr")
 
 
+@pytest.mark.parametrize(
+    ("language", "here", "there"),
+    [("en", "On this machine", "On AMD EPYC 7B13, 2 cores,"), ("tr", "Bu makinede", "2 çek")],
+)
+def test_only_numbers_of_this_machine_are_said_to_be_of_it(made, page, monkeypatch, language, here, there):
+    records = made.run()
+    made.write(page / "results", records)
+    assert open_app(language).markdown[0].value.startswith(there)
+    monkeypatch.setattr("benchmarks.environment.host", lambda: records[0]["host"])
+    assert open_app(language).markdown[0].value.startswith(here)
+
+
 def test_the_language_starts_at_the_links_then_the_browsers_then_english(made, page):
     made.write(page / "results", made.run())
     turkish, english = Words("tr")("ask_which"), Words("en")("ask_which")
@@ -166,7 +178,7 @@ def test_a_bad_picture_is_one_sentence(made, page, engines_here):
     app = open_app("tr")
     app.file_uploader[0].upload("notes.jpg", b"not a picture", "image/jpeg").run()
     assert not app.exception
-    assert [error.value for error in app.error] == ["notes.jpg, görüntü olarak okunamadı."]
+    assert [error.value for error in app.error] == ["notes.jpg, resim olarak okunamadı."]
     assert any("notes.jpg is not a picture that can be read here" in text for text in texts(app))
 
 

@@ -46,6 +46,7 @@ def test_the_page_fits_its_width_without_a_console_error_or_a_foreign_request(si
     try:
         page = screenshot.open_page(context, f"{url}/?lang={language}&bundle={bundle}")
         assert page.locator("h1").inner_text() == Words(language)("ask_which")
+        assert page.evaluate("document.documentElement.lang") == language
         wide = page.evaluate(
             """() => [...document.querySelectorAll('.stMain, .block-container, .block-container *')]
                 .filter(one => !one.closest('.lk-scroll, svg'))
@@ -69,6 +70,7 @@ def test_the_language_switch_survives_a_reload(site):
         page.get_by_role("heading", level=1, name=Words("tr")("ask_which")).wait_for()
         page.get_by_text("English", exact=True).click()
         page.get_by_role("heading", level=1, name=Words("en")("ask_which")).wait_for()
+        page.wait_for_function("document.documentElement.lang === 'en'")
         assert "lang=en" in page.url
         page.reload()
         page.get_by_role("heading", level=1, name=Words("en")("ask_which")).wait_for()

@@ -25,12 +25,30 @@ def test_the_answer_names_the_fastest_file_that_keeps_the_accuracy_with_its_numb
     found = answer(one(records))
     ratio, low, high = report.ratios(records[0], records[-1])["time to answer"]
     assert (found.verdict, found.chosen.system) == ("best", "xnnpack-int8")
-    assert plain(views.sentence(found, EN)) == (
+    assert plain(views.sentence(found, EN, records[0]["host"]["fingerprint"])) == (
         f"On this machine **xnnpack-int8** answers a picture in **{records[0]['p50_ns'] / 1e6:.1f} ms**, "
         f"{ratio:.2f} times eager torch's time (95 %: {low:.2f} to {high:.2f}). "
         "It gets **146 of 150** right (97.3 %; 95 %: 93.3 % to 99.0 %), against 147 for eager torch."
     )
     assert "%97,3; %95 güven aralığı: %93,3–%99,0" in plain(views.sentence(found, TR))
+
+
+def test_numbers_of_another_machine_are_told_as_that_machines(made):
+    found = answer(one(made.run()))
+    here = found.run.host["fingerprint"]
+    assert plain(views.sentence(found, EN, here)).startswith("On this machine **xnnpack-int8** answers")
+    assert plain(views.sentence(found, TR, here)).startswith("Bu makinede **xnnpack-int8**, bir resme")
+    there = "On AMD EPYC 7B13, 2 cores, **xnnpack-int8** answers a picture in **12."
+    assert plain(views.sentence(found, EN, "another")).startswith(there)
+    there = "2 çekirdekli AMD EPYC 7B13 işlemcili makinede **xnnpack-int8**, bir resme **12,"
+    assert plain(views.sentence(found, TR, "another")).startswith(there)
+
+
+def test_a_record_without_a_fingerprint_is_of_no_machine_that_is_here(made):
+    host = {key: value for key, value in made.run()[0]["host"].items() if key != "fingerprint"}
+    found = answer(one(made.run(host=host)))
+    assert "this machine" not in views.sentence(found, EN, "")
+    assert "this machine" not in views.sentence(found, EN, "another")
 
 
 def test_the_reasons_state_the_rule_and_why_each_other_file_was_not_chosen(made):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import http.server
 import io
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
@@ -9,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_runtime.errors import BadData, BadRequest, Missing
+from edge_runtime.errors import BadData, BadRequest, LokmaError, Missing
 from edge_runtime.spec import ImageSpec
+from edge_runtime.store import whole_folder
 from train import data as data_module
 from train.data import FOODVISION_SHA256, image_data, image_folder, load_pixels
 from train.digits import write_digits
-from train.download import unpack
+from train.download import unpack, unpack_url
 
 TINY = ImageSpec(resize=8, crop=8, filter="bicubic")
 
@@ -53,6 +57,13 @@ def test_lokma_data_may_name_the_folder_or_the_one_around_it(make_pictures, monk
     for given in (tmp_path, root):
         monkeypatch.setenv("LOKMA_DATA", str(given))
         assert image_data("foodvision-mini").root == root
+
+
+def test_a_set_lokma_data_without_the_pictures_is_refused_and_nothing_downloaded(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOKMA_DATA", str(tmp_path))
+    monkeypatch.setattr(data_module, "unpack_url", None)
+    with pytest.raises(BadData, match=r"holds neither pizza_steak_sushi/train nor train; .* or unset LOKMA_DATA"):
+        image_data("foodvision-mini")
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
@@ -146,3 +157,91 @@ def test_a_member_that_leaves_the_folder_is_refused(name, tmp_path):
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     with pytest.raises(BadData, match=r"some.zip is not a whole zip file"):
         unpack(io.BytesIO(b"<html>busy</html>"), tmp_path, "some.zip")
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_archive_is_a_named_error_whichever_bit_it_is(packed, tmp_path):
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", packed) as members:
+        for number in range(3):
+            members.writestr(f"train/pizza/{number}.png", bytes(range(40)) * 2)
+    chance = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        damaged = bytearray(whole.getvalue())
+        damaged[chance.integers(len(damaged))] ^= 1 << chance.integers(8)
+        try:
+            with (tmp_path / "some.zip").open("w+b") as archive, whole_folder(tmp_path / "in") as folder:
+                archive.write(damaged)
+                unpack(archive, folder, "some.zip")
+        except LokmaError:
+            refused += 1
+    assert refused > 100
+
+
+def test_only_stored_and_deflated_members_are_taken(tmp_path):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_BZIP2) as members:
+        members.writestr("train/pizza/1.png", b"x")
+    with pytest.raises(BadData, match="neither stored nor deflated"):
+        unpack(archive, tmp_path, "some.zip")
+
+
+@contextlib.contextmanager
+def server(answer: bytes):
+    """Says the same bytes to every request, then hangs up."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.server_port}/some.zip"
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\nshort", "broke off after 5 bytes"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nshort", "broke off after"),
+        (b"nonsense\r\n\r\n", "broke off after 0 bytes"),
+        (b"", "cannot be fetched|broke off"),
+        (b"HTTP/1.0 503 Busy\r\n\r\n", r"cannot be fetched \(Busy\)"),
+    ],
+)
+def test_a_connection_that_breaks_off_is_missing_not_a_disk_that_is_full(answer, message, monkeypatch, tmp_path):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with server(answer) as url, pytest.raises(Missing, match=message), whole_folder(tmp_path / "in") as folder:
+        unpack_url(url, folder)
+
+
+def test_a_broken_read_is_missing_and_a_failed_write_a_bad_request(monkeypatch, tmp_path):
+    class Response(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise OSError("TLS: record layer failure")
+
+    def fetch() -> None:
+        with whole_folder(tmp_path / "in") as folder:
+            unpack_url("https://nowhere/some.zip", folder)
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: Response())
+    with pytest.raises(Missing, match=r"broke off after 0 bytes .*record layer"):
+        fetch()
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: io.BytesIO(b"some bytes"))
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: Full())
+    with pytest.raises(BadRequest, match=r"cannot write .*No space left on device"):
+        fetch()

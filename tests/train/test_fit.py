@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from edge_runtime.errors import BadData
@@ -10,7 +11,7 @@ from train.data import image_folder
 from train.effnet_lite import EfficientNetLite
 from train.features import features
 from train.fit import Batches, evaluate, fit, one_thread
-from train.tasks import ACTIVATIONS, TASKS
+from train.tasks import TASKS
 
 MULTICLASS = TASKS["multiclass"]
 
@@ -69,7 +70,6 @@ def test_a_task_sums_loss_and_metric_over_samples(task, outputs, targets, loss, 
     outputs, targets = torch.tensor(outputs), torch.tensor(targets)
     assert float(TASKS[task].loss(outputs, targets)) == pytest.approx(loss, rel=1e-4)
     assert float(TASKS[task].metric(outputs, targets)) == pytest.approx(metric)
-    assert TASKS[task].activation in ACTIVATIONS
 
 
 def test_one_thread_gives_the_threads_back():
@@ -103,3 +103,18 @@ def test_features_come_from_the_cache_the_second_time_and_survive_damage(
     monkeypatch.setenv("LOKMA_HOME", str(tmp_path / "home"))
     kept.write_bytes(b"damaged")
     assert torch.equal(features(*asked)[0], first)
+
+
+def test_features_that_cannot_be_kept_are_an_os_error_and_leave_no_file(make_pictures, monkeypatch, tmp_path):
+    monkeypatch.setenv("LOKMA_HOME", str(tmp_path / "home"))
+
+    def fail(*_: object) -> None:
+        raise SafetensorError("Error while serializing: No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    data = image_folder(make_pictures(), "x")
+    backbone = EfficientNetLite(classes=2, image_size=32)
+    half = Normalise((127.5,) * 3, (127.5,) * 3)
+    with pytest.raises(OSError, match="No space left on device"):
+        features(backbone, "train", data.train, data.sha256, ImageSpec(32, 32), half)
+    assert list((tmp_path / "home" / "features").iterdir()) == []

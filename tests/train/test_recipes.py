@@ -9,7 +9,9 @@ import torch
 
 import train
 from edge_runtime.errors import BadRequest
-from train.models import mlp
+from edge_runtime.measure import mean_interval
+from train.episodes import TEST_SEEDS, play
+from train.models import build, mlp
 from train.recipes import RECIPES, cartpole_dqn, make_args, multiclass_digits
 from train.recipes.cartpole_dqn import ReplayBuffer, centre, greedy, layers_of, ranges_of, rewards_of, targets
 
@@ -33,6 +35,12 @@ def test_arguments_that_do_not_fit_are_named():
         make_args(kind, {"epochs": 0})
     with pytest.raises(BadRequest, match=r"epochs must be int, not 1.5"):
         make_args(kind, {"epochs": 1.5})
+    with pytest.raises(BadRequest, match="seed must be at least 0, not -1"):
+        make_args(cartpole_dqn.Args, {"seed": -1})
+    with pytest.raises(BadRequest, match="seed must be at most 4294967295, not 99999999999999999999"):
+        make_args(kind, {"seed": 99999999999999999999})
+    with pytest.raises(BadRequest, match="batch_size must be at most 2147483647"):
+        make_args(kind, {"batch_size": 10**20})
     with pytest.raises(BadRequest, match="learning_rate must be at least 0, not nan"):
         make_args(kind, {"learning_rate": float("nan")})
 
@@ -77,15 +85,45 @@ def test_the_foodvision_recipe_runs_in_two_steps(real_pictures, tmp_path, monkey
     assert (run.path / "test_readings.jsonl").read_text().count("\n") == 1
 
 
+def test_more_folds_than_pictures_of_a_label_are_refused(make_pictures, monkeypatch):
+    pytest.importorskip("sklearn")
+    from train.recipes import foodvision
+
+    monkeypatch.setenv("LOKMA_DATA", str(make_pictures(count=4)))
+    with pytest.raises(BadRequest, match="folds must be at most 4, the training pictures of 'pizza'"):
+        foodvision.prepare(foodvision.Args())
+
+
+def test_a_run_is_trained_again_by_the_same_command_once_the_code_has_changed(tmp_path, monkeypatch, caplog):
+    first = train.train("multiclass-digits", epochs=1, out=tmp_path)
+    assert train.train("multiclass-digits", epochs=1, out=tmp_path).reused
+    monkeypatch.setattr("train.training.code_sha256", lambda *_: "changed")
+    with caplog.at_level("INFO", "train"):
+        again = train.train("multiclass-digits", epochs=1, out=tmp_path)
+    assert not again.reused and "digits is trained again: the code changed since" in caplog.text
+    assert again.metrics["model_sha256"] == first.metrics["model_sha256"]
+    assert train.train("multiclass-digits", epochs=1, out=tmp_path).reused
+
+
 def test_a_few_hundred_steps_of_dqn_make_a_run(tmp_path):
-    run = train.train(
-        "cartpole-dqn", total_steps=400, learning_starts=100, check_every=200, check_episodes=2, out=tmp_path
-    )
+    few = {"total_steps": 400, "learning_starts": 100, "check_every": 200, "check_episodes": 2}
+    run = train.train("cartpole-dqn", out=tmp_path, **few)
     assert run.spec.task == "policy" and run.spec.outputs[0].name == "q_values"
     assert [label.tr for label in run.spec.labels] == ["sola", "sağa"]
-    assert run.metrics["results"]["episodes"] == 100 and run.metrics["results"]["mean_return"] >= 8
     rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [200, 400]
+    assert all(0 < row["loss"] < 10 and {"mean_return", "rounded_return"} < set(row) for row in rows)
+
+    torch.manual_seed(0)
+    untrained = build(run.spec.architecture)
+    centre(untrained)
+    assert not any(torch.equal(a, b) for a, b in zip(run.model.parameters(), untrained.parameters(), strict=True))
+    results, played = run.metrics["results"], play(greedy(layers_of(run.model)), TEST_SEEDS)
+    assert (results["episodes"], results["mean_return"]) == (100, played.mean)
+    assert results["lower_95"] == mean_interval(played.returns)[0] <= played.mean
+
+    same, other = (train.train("cartpole-dqn", name=f"s{s}", seed=s, out=tmp_path, **few) for s in (0, 1))
+    assert same.metrics["model_sha256"] == run.metrics["model_sha256"] != other.metrics["model_sha256"]
 
 
 def constant(values: list[float]) -> torch.nn.Module:

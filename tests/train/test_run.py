@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,17 +14,8 @@ import torch
 from edge_runtime.errors import BadData, BadInput, BadRequest
 from edge_runtime.spec import Architecture, Label, ModelSpec, TensorSpec
 from train.models import build
-from train.run import (
-    Request,
-    add_test_reading,
-    check_run,
-    load_run,
-    new_run,
-    reusable,
-)
-from train.run import (
-    test_readings as readings_of,
-)
+from train.provenance import commit
+from train.run import Request, add_test_reading, check_run, load_run, new_run, reusable
 
 SPEC = ModelSpec(
     name="tiny",
@@ -30,7 +25,12 @@ SPEC = ModelSpec(
     labels=(Label("no", "no", "hayır"), Label("yes", "yes", "evet")),
     architecture=Architecture("mlp", {"sizes": [4, 3, 2]}),
 )
-REQUEST = Request("tiny", {"seed": 1, "epochs": 2}, {"name": "none", "sha256": "abc"})
+VERSIONS = {"python": "3.11.1", "torch": "2.9.0"}
+REQUEST = Request("tiny", {"seed": 1, "epochs": 2}, {"name": "none", "sha256": "abc"}, "c0de", VERSIONS)
+
+
+def readings_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in (path / "test_readings.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture
@@ -52,7 +52,8 @@ def test_a_run_reads_back_as_it_was_written(run):
     assert torch.equal(read.model(x), model(x))
     assert read.metrics["results"] == {"test_accuracy": 0.75}
     assert read.metrics["seed"] == 1 and read.metrics["recipe"] == "tiny" and read.metrics["data"]["sha256"] == "abc"
-    assert {"python", "torch"} <= set(read.metrics["versions"]) and read.metrics["seconds"] >= 0
+    assert read.metrics["versions"] == VERSIONS and read.metrics["code_sha256"] == "c0de"
+    assert read.metrics["seconds"] >= 0
     assert json.loads((path / "history.jsonl").read_text()) == {"epoch": 1, "loss": 0.5}
 
 
@@ -71,14 +72,28 @@ def test_the_same_request_reuses_a_run(run, tmp_path):
 @pytest.mark.parametrize(
     ("request_", "difference"),
     [
-        (Request("tiny", {"seed": 1, "epochs": 3}, REQUEST.data), "epochs: 2, asked: 3"),
-        (Request("tiny", REQUEST.arguments, {"sha256": "def"}), "data: abc, asked: def"),
-        (Request("large", REQUEST.arguments, REQUEST.data), "recipe: tiny, asked: large"),
+        (replace(REQUEST, arguments={"seed": 1, "epochs": 3}), "epochs: 2, asked: 3"),
+        (replace(REQUEST, data={"sha256": "def"}), "data: abc, asked: def"),
+        (replace(REQUEST, recipe="large", code_sha256="other"), "recipe: tiny, asked: large"),
     ],
 )
 def test_another_request_is_refused_with_the_difference(run, request_, difference):
     with pytest.raises(BadRequest, match=rf"is another run \({difference}\); give this one a --name"):
         reusable(run[0], request_)
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (replace(REQUEST, code_sha256="changed"), "the code changed since"),
+        (replace(REQUEST, versions={**VERSIONS, "torch": "3.0"}), r"torch \(2.9.0, now 3.0\) changed since"),
+    ],
+)
+def test_a_run_of_other_code_or_libraries_is_trained_again_and_it_says_why(run, now, reason, caplog):
+    with caplog.at_level("INFO", "train"):
+        assert not reusable(run[0], now)
+    assert re.search(rf"tiny is trained again: {reason}$", caplog.text.strip())
+    assert reusable(run[0], replace(REQUEST, versions={**VERSIONS, "python": "3.14.0"}))
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
@@ -130,6 +145,30 @@ def test_damage_is_named(run):
         load_run(path)
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("spec.json", "[]", "must hold one JSON object"),
+        ("spec.json", "[" * 100_000, "is not JSON"),
+        ("spec.json", '{"name": 3}', "the model spec lacks the field 'task'"),
+        ("metrics.json", "null", "must hold one JSON object"),
+        ("metrics.json", '{"recipe": "tiny", "arguments": {}, "seed": 1}', "data is missing"),
+        (
+            "metrics.json",
+            '{"recipe": "tiny", "arguments": {}, "seed": 1, "data": {"name": "x"}}',
+            "data.sha256 is miss",
+        ),
+        ("metrics.json", '{"recipe": "tiny", "arguments": {}}', "seed is missing"),
+        ("metrics.json", '{"recipe": 7}', "recipe is 7"),
+    ],
+)
+def test_a_nonsense_file_is_named(run, file, text, problem):
+    (run[0] / file).write_text(text)
+    for look in (check_run, load_run):
+        with pytest.raises(BadData, match=rf"{file} is damaged: .*{problem}.*; train it again"):
+            look(run[0])
+
+
 def test_weights_that_do_not_fit_the_spec_are_refused(run):
     path, _ = run
     spec = json.loads((path / "spec.json").read_text())
@@ -145,3 +184,62 @@ def test_importing_the_room_brings_neither_torch_nor_numpy():
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+FULL_DISK = """
+import resource, sys
+from edge_runtime.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # as `ulimit -f 8`
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(own_home, tmp_path):
+    from train.data import image_data
+
+    image_data("digits")
+    command = [sys.executable, "-c", FULL_DISK, "train", "multiclass-digits", "--epochs", "1", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert re.search(r"cannot write .*digits: .*File too large.*model.safetensors", done.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A repository with one commit, in which train/provenance.py is thought to lie."""
+    from train import provenance
+
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+    def git(*arguments: str) -> None:
+        names = ("-c", "user.name=x", "-c", "user.email=x@x.x")
+        subprocess.run(["git", *names, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    (tmp_path / "provenance.py").write_text("")
+    return tmp_path, git
+
+
+def test_the_commit_says_whether_tracked_files_were_changed(clone):
+    folder, git = clone
+    assert commit() is None
+    git("init")
+    assert commit() is None
+    git("add", "provenance.py")
+    git("commit", "-m", "x")
+    clean = commit()
+    assert clean is not None and re.fullmatch("[0-9a-f]{40}", clean)
+    (folder / "untracked").write_text("x")
+    assert commit() == clean
+    (folder / "provenance.py").write_text("x = 1")
+    assert commit() == f"{clean}-dirty"
+
+
+def test_where_git_does_not_answer_the_commit_is_null(monkeypatch, tmp_path):
+    slow = tmp_path / "git"
+    slow.write_text("#!/bin/sh\nexec sleep 5\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr("train.provenance.GIT_TIMEOUT_S", 0.2)
+    assert commit() is None

@@ -51,25 +51,31 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def option(default: Any, text: str, at_least: float | None = None) -> Any:
-    """A field of a recipe's `Args`: its default, its meaning (also the flag's help), its lower bound."""
-    return dataclasses.field(default=default, metadata={"help": text, "at_least": at_least})
+MAX_SEED = 2**32 - 1  # numpy's and scikit-learn's largest
+MAX_NUMBER = 2**31 - 1  # above it torch's sizes and float32 steps end in a traceback, not in a model
+
+
+def option(default: Any, text: str, at_least: float = 0, at_most: float = MAX_NUMBER) -> Any:
+    """A field of a recipe's `Args`: its default, its meaning (also the flag's help), its bounds."""
+    return dataclasses.field(default=default, metadata={"help": text, "at_least": at_least, "at_most": at_most})
 
 
 def make_args(kind: type[Any], given: Mapping[str, Any]) -> Any:
     """Builds a recipe's `Args`.
 
     Raises:
-        BadRequest: an argument that the recipe does not have, of the wrong type, or below its bound.
+        BadRequest: an argument that the recipe does not have, of the wrong type, or outside its bounds.
     """
     fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = sorted(set(given) - set(fields))
     if unknown:
         raise BadRequest(f"no argument {', '.join(unknown)}; this recipe has {', '.join(fields)}")
     for name, value in given.items():
-        wanted, bound = type(fields[name].default), fields[name].metadata["at_least"]
+        wanted, about = type(fields[name].default), fields[name].metadata
         if type(value) is not wanted and not (wanted is float and type(value) is int):
             raise BadRequest(f"{name} must be {wanted.__name__}, not {value!r}")
-        if bound is not None and not value >= bound:
-            raise BadRequest(f"{name} must be at least {bound}, not {value}")
+        if not value >= about["at_least"]:
+            raise BadRequest(f"{name} must be at least {about['at_least']}, not {value}")
+        if value > about["at_most"]:
+            raise BadRequest(f"{name} must be at most {about['at_most']}, not {value}")
     return kind(**given)

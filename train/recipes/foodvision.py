@@ -13,18 +13,20 @@ Takes 1 minute on two cores, then 10 seconds from the cache. Expect at least 144
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 
+from edge_runtime.errors import BadRequest
 from edge_runtime.spec import Architecture, ImageSpec, Label, ModelSpec, Normalise, TensorSpec
 from train.data import ImageData, image_data
 from train.effnet_lite import EfficientNetLite, load_backbone, weights_file
 from train.features import features
 from train.fit import Batches, Evaluation, Log, evaluate, fit, one_thread
-from train.recipes import option
+from train.recipes import MAX_SEED, option
 from train.run import Draft
 from train.tasks import TASKS
 
@@ -43,7 +45,7 @@ LICENCES = {
 class Args:
     """The arguments of this recipe."""
 
-    seed: int = option(0, "fixes the head's first weights, the order of batches and the folds")
+    seed: int = option(0, "fixes the head's first weights, the order of batches and the folds", at_most=MAX_SEED)
     epochs: int = option(30, "passes over the features", at_least=1)
     batch_size: int = option(64, "features a step", at_least=1)
     learning_rate: float = option(3e-3, "Adam's first step size; it falls to 0 along a cosine", at_least=0)
@@ -53,9 +55,17 @@ class Args:
     folds: int = option(5, "parts of the training pictures for cross-validation", at_least=2)
 
 
-def prepare(_args: Args) -> ImageData:
-    """Finds or downloads the pictures."""
-    return image_data("foodvision-mini")
+def prepare(args: Args) -> ImageData:
+    """Finds or downloads the pictures.
+
+    Raises:
+        BadRequest: a label has fewer training pictures than there are folds.
+    """
+    data = image_data("foodvision-mini")
+    label, fewest = min(Counter(example.label for example in data.train).items(), key=lambda item: item[1])
+    if args.folds > fewest:
+        raise BadRequest(f"folds must be at most {fewest}, the training pictures of {data.labels[label]!r}")
+    return data
 
 
 def train(args: Args, data: ImageData, draft: Draft) -> None:

@@ -22,7 +22,7 @@ from edge_runtime.spec import Architecture, ImageSpec, Label, ModelSpec, Normali
 from train.data import ImageData, image_data, load_pixels
 from train.fit import Batches, evaluate, fit, one_thread
 from train.models import build, parameter_count
-from train.recipes import option
+from train.recipes import MAX_SEED, option
 from train.run import Draft
 from train.tasks import TASKS
 
@@ -37,7 +37,7 @@ LICENCES = {"pictures": "UCI Optical Recognition of Handwritten Digits (Alpaydin
 class Args:
     """The arguments of this recipe."""
 
-    seed: int = option(0, "fixes the first weights, the order of batches and the augmentation")
+    seed: int = option(0, "fixes the first weights, the order of batches and the augmentation", at_most=MAX_SEED)
     epochs: int = option(60, "passes over the training pictures", at_least=1)
     batch_size: int = option(64, "pictures a step", at_least=1)
     learning_rate: float = option(1e-2, "AdamW's largest step size; it rises, then falls to 0", at_least=0)

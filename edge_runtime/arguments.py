@@ -1,0 +1,23 @@
+"""The argument parser of every verb: what is wrong with the arguments is one line, like any other error.
+
+>>> parser = Parser(prog="lokma run")
+>>> _ = parser.add_argument("--top", type=int)
+>>> parser.parse_args(["--top", "two"])
+Traceback (most recent call last):
+edge_runtime.errors.BadRequest: argument --top: invalid int value: 'two'; lokma run --help says more
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from edge_runtime.errors import BadRequest
+
+
+class Parser(argparse.ArgumentParser):
+    """An `argparse.ArgumentParser` that raises in place of printing its usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises BadRequest."""
+        raise BadRequest(f"{message}; {self.prog} --help says more")

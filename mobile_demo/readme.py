@@ -1,0 +1,47 @@
+"""The result tables of README.md and README.tr.md, which cog writes there: the dashboard's rows as Markdown.
+
+>>> from benchmarks import results
+>>> print(tables(results.read(Path("results/reference.jsonl")).records, Words("tr")))   # doctest: +SKIP
+**foodvision-mini**, 2 çekirdekli AMD EPYC işlemcili makinede, 2 iş parçacığı ile:
+…
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchmarks import report
+from mobile_demo.dashboard import views
+from mobile_demo.dashboard.answer import answer
+from mobile_demo.dashboard.runs import Record, Run, runs
+from mobile_demo.words import Words
+
+COLUMNS = 7  # all of the page's but the last, whose flags stand in a sentence under the table
+_PLAIN = str.maketrans({"\xa0": " ", "\u2060": None})  # a page that people edit holds no letter they cannot see
+
+
+def tables(records: Sequence[Record], words: Words) -> str:
+    """The newest run of each bundle on each host, with the warnings that its records carry."""
+    found = [run for group in report.newest_runs(records) for run in runs(group).runs]
+    return "\n\n".join([*(_run(run, words) for run in found), words("table_note")]).translate(_PLAIN)
+
+
+def _run(run: Run, words: Words) -> str:
+    threads = words("threads", count=run.scenario["threads"])
+    head = words("table_head", name=run.bundle, cpu=run.host["cpu"], cores=run.host["cores"], threads=threads)
+    parts = [head, _table(run, words), views.flags(run, words)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(run: Run, words: Words) -> str:
+    lines = [views.heads(run, words)[:COLUMNS]]
+    for row in views.rows(answer(run), words):
+        name, accuracy, *figures = row.cells[:COLUMNS]
+        beside = (f" ({under})" if under else "" for under in row.under[:2])
+        lines.append((name + next(beside), accuracy + next(beside), *figures))
+    widths = [max(len(line[i].translate(_PLAIN)) for line in lines) for i in range(COLUMNS)]
+    written = [
+        [cell.translate(_PLAIN).ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
+    ]
+    written.insert(1, ["-" * width for width in widths])
+    return "\n".join(f"| {' | '.join(line)} |" for line in written)
