@@ -60,11 +60,11 @@ wheels: install  ## the device's wheels, in dist/: x86_64, aarch64 where its com
 
 docs: install    ## generate the tables in README and RESULTS.md
 	$(BIN)/cog -P -r README.md README.tr.md
-	$(BIN)/python -m benchmarks.report results/reference.jsonl > RESULTS.md
+	$(BIN)/python -m benchmarks.report results/reference.jsonl > RESULTS.md.new && mv RESULTS.md.new RESULTS.md
 
 results: install  ## measure again what RESULTS.md reports (after make demo)
 	rm -rf results/fresh && mkdir -p results/fresh
-	@for bundle in foodvision-mini cartpole; do LOKMA_RESULTS=results/fresh $(BIN)/lokma bench bundles/$$bundle || exit 1; done
+	@for bundle in foodvision-mini cartpole; do LOKMA_RESULTS=results/fresh $(BIN)/lokma bench bundles/$$bundle --cold-starts 30 || exit 1; done
 	cat results/fresh/*.jsonl > results/reference.jsonl
 	$(MAKE) docs
 

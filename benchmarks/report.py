@@ -149,7 +149,10 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1 or not Path(argv[0]).is_file():
         sys.stderr.write("usage: python -m benchmarks.report RECORDS.jsonl   (the file must exist)\n")
         return 2
-    sys.stdout.write(document(results.read(Path(argv[0])).records))
+    from benchmarks.runtime_budget import markdown  # it reads this module's ratios
+
+    records = results.read(Path(argv[0])).records
+    sys.stdout.write(f"{document(records)}\n{markdown(records)}")
     return 0
 
 

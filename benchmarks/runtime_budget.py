@@ -98,6 +98,23 @@ def _return_rows(group: Sequence[Record]) -> list[Row]:
     ]
 
 
+def markdown(records: Sequence[Record]) -> str:
+    """The rows as a Markdown section, for RESULTS.md."""
+    lines = [
+        f"| {row['name']} | {row['value']:.3g} | {row['bound']:g} | {_mark(row)} | {row['n']} | {row['note']} |"
+        for row in rows(records)
+        if row["value"] is not None
+    ]
+    head = "| what | value | bound | | n | |\n|---|---|---|---|---|---|"
+    return "## The budget\n\n" + "\n".join(
+        ["`make bench-check` prints these rows for this machine.\n", head, *lines, ""]
+    )
+
+
+def _mark(row: Row) -> str:
+    return {True: "holds", False: "FAILS", None: "noisy"}[row["holds"]]
+
+
 def _row(name: str, value: float | None, bound: float, holds: bool | None, n: int, note: str = "") -> Row:
     return {"name": name, "value": value, "bound": bound, "holds": holds, "n": n, "note": note}
 
@@ -126,9 +143,8 @@ def main(argv: list[str]) -> int:
 
 
 def _line(row: Row) -> str:
-    mark = {True: "holds", False: "FAILS", None: "noisy"}[row["holds"]]
     value = "   -" if row["value"] is None else f"{row['value']:8.3f}"
-    return f"{mark}  {row['name']:<58} {value}  (bound {row['bound']:g}, n {row['n']}) {row['note']}"
+    return f"{_mark(row)}  {row['name']:<58} {value}  (bound {row['bound']:g}, n {row['n']}) {row['note']}"
 
 
 if __name__ == "__main__":
