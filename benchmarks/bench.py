@@ -24,7 +24,7 @@ from benchmarks.targets import System, systems
 from edge_runtime import engines, worker
 from edge_runtime.bundle import MANIFEST, MAX_MANIFEST_BYTES, Bundle, open_bundle
 from edge_runtime.errors import BadBundle, BadRequest
-from edge_runtime.measure import interleaved, mean_interval, quantile, quantile_interval, wilson
+from edge_runtime.measure import interleaved, mean_interval, quantile, repeated_quantile_interval, wilson
 from train.provenance import commit
 
 log = logging.getLogger(__name__)
@@ -176,10 +176,6 @@ def _record(
     flags: list[str],
 ) -> dict[str, Any]:
     latencies = [answer["total_ns"] for answer in measured.answers]
-    # the same input in several passes is one sample: repeats would make the interval look narrower than it is
-    size = len(work.inputs)
-    by_input = [quantile(latencies[i::size], 0.5) for i in range(size)]
-    interval = quantile_interval(by_input, 0.5)
     stages = {
         stage: quantile([answer["ns"].get(stage, 0) for answer in measured.answers], 0.5) for stage in worker.STAGES
     }
@@ -199,7 +195,7 @@ def _record(
         versions=measured.versions,
         scenario=scenario,
         latency_ns=latencies,
-        p50_interval_ns=interval and list(interval),
+        p50_interval_ns=list(repeated_quantile_interval(latencies, len(work.inputs), 0.5)),
         stages_ns=stages,
         cold_start_ns=cold,
         cold_start_p50_ns={key: statistics.median_low([entry[key] for entry in cold]) for key in cold[0]},

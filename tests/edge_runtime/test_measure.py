@@ -13,6 +13,7 @@ from edge_runtime.measure import (
     quantile,
     quantile_interval,
     ratio_interval,
+    repeated_quantile_interval,
     wilson,
 )
 
@@ -147,3 +148,13 @@ def test_every_system_takes_one_block_a_round_in_changing_order():
     rounds = [tuple(order[i : i + 3]) for i in range(0, 60, 3)]
     assert all(sorted(one) == ["a", "b", "c"] for one in rounds) and len(set(rounds)) > 3
     assert order == interleaved(["a", "b", "c"], 20, seed=1)
+
+
+def test_repeats_of_one_input_do_not_narrow_the_interval_of_a_quantile():
+    inputs = [100.0 + 10 * (index % 30) for index in range(150)]
+    once = quantile_interval(inputs, 0.5)
+    pretended = quantile_interval(inputs * 4, 0.5)
+    low, high = repeated_quantile_interval(inputs * 4, 150, 0.5)
+    assert low <= quantile(inputs * 4, 0.5) <= high
+    assert high - low > pretended[1] - pretended[0]
+    assert high - low == pytest.approx(once[1] - once[0], abs=20)
