@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import io
 import json
+import signal
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,10 @@ from edge_runtime.bundle import MANIFEST, SCHEMA_VERSION
 from edge_runtime.engines import ENGINES, open_session
 from edge_runtime.predictor import Predictor
 from edge_runtime.spec import ImageSpec, Label, ModelSpec, Normalise, TensorSpec
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell that starts the tests in the background ignores Ctrl-C for them and all their children
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ModelSpec(
