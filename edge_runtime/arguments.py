@@ -21,3 +21,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises BadRequest."""
         raise BadRequest(f"{message}; {self.prog} --help says more")
+
+
+def parser_of(verb: str, does: str) -> Parser:
+    """The parser of a verb, with the `--json` that every verb has."""
+    parser = Parser(prog=f"lokma {verb}", description=does)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    return parser

@@ -11,22 +11,19 @@ import os
 import sys
 
 import edge_runtime
-from edge_runtime.errors import BadRequest, GateFailed, LokmaError, Missing
+from edge_runtime.errors import BadRequest, LokmaError, Missing, one_line
 
 TYPE_CHECKING = False  # for type checkers it is True; the import of typing alone takes 10 ms
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
-
-    from edge_runtime.arguments import Parser
 
 # verb: (what it does, where its main is, the extra that brings what it imports)
 VERBS = {
     "train": ("train a model by a recipe: writes runs/NAME", "train.cli:main", "train"),
     "export": ("quantize and lower a run: writes bundles/NAME, with verdicts", "export.cli:main", "export"),
-    "info": ("describe a bundle", "edge_runtime.cli:info", ""),
-    "check": ("prove that a bundle answers here as it should", "edge_runtime.cli:check", ""),
-    "run": ("answer pictures or rows of numbers", "edge_runtime.cli:run", ""),
+    "info": ("describe a bundle", "edge_runtime.commands.info:main", ""),
+    "check": ("prove that a bundle answers here as it should", "edge_runtime.commands.check:main", ""),
+    "run": ("answer pictures or rows of numbers", "edge_runtime.commands.run:main", ""),
     "bench": ("measure a bundle against eager torch: appends to results/", "benchmarks.cli:main", "bench"),
     "dashboard": ("show the results as a page", "mobile_demo.cli:dashboard", "demo"),
 }
@@ -68,13 +65,8 @@ def _main(argv: list[str]) -> int:
 
 
 def _complain(problem: str, code: int) -> int:
-    print(f"lokma: {_one_line(problem)}", file=sys.stderr)
+    print(f"lokma: {one_line(problem)}", file=sys.stderr)
     return code
-
-
-def _one_line(text: str) -> str:
-    """A stranger's file may have put line breaks or terminal codes into a message."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:1000])
 
 
 def _help() -> str:
@@ -107,130 +99,6 @@ def _resolve(name: str) -> Any:
             f"or install lokma from its clone with pip install -e '.[{extra}]'"
         )
     return getattr(importlib.import_module(module), function)
-
-
-def info(argv: list[str]) -> int:
-    """`lokma info`: what a bundle or a bare artifact is."""
-    import json
-    from pathlib import Path
-
-    from edge_runtime.bundle import open_bundle
-    from edge_runtime.predictor import is_bare, load
-
-    parser = _parser("info", "Describe a bundle folder, its .zip, or a bare .onnx or .pte.")
-    parser.add_argument("path", type=Path)
-    args = parser.parse_args(argv)
-    if is_bare(args.path):
-        spec = load(args.path).spec
-        manifest: Any = {"name": spec.name, "spec": spec.to_dict(), "artifacts": []}
-    else:
-        bundle = open_bundle(args.path)
-        spec, manifest = bundle.spec, bundle.manifest
-    if args.json:
-        print(json.dumps(manifest))
-        return 0
-    labels = ", ".join(label.id for label in spec.labels[:12])
-    print(f"{manifest['name']}: {spec.task}, {labels or 'no labels'}")
-    for artifact in manifest["artifacts"]:
-        accuracy = artifact.get("accuracy")
-        measured = _one_line(str(accuracy.get("text", ""))) if isinstance(accuracy, dict) else ""
-        size = f"{artifact['size_bytes'] / 1e6:7.2f} MB"
-        print(f"  {artifact['id']:<14} {size}  {artifact['engine']:<12} {measured}".rstrip())
-    return 0
-
-
-def check(argv: list[str]) -> int:
-    """`lokma check`: hashes and golden cases; exit code 1 if one fails."""
-    import json
-    from pathlib import Path
-
-    from edge_runtime.check import check as run_checks
-
-    parser = _parser("check", "Prove that a bundle answers here as it did where it was exported.")
-    parser.add_argument("path", type=Path)
-    args = parser.parse_args(argv)
-    report = run_checks(args.path)
-    if args.json:
-        print(json.dumps(report))
-    else:
-        for entry in report["checks"]:
-            mark = {True: "ok", False: "FAILED", None: "-"}[entry["ok"]]
-            print(f"{mark:<7} {entry['name']:<14} {_one_line(entry['detail'])}")
-    if not report["ok"]:
-        failed = [f"{entry['name']}: {entry['detail']}" for entry in report["checks"] if entry["ok"] is False]
-        why = failed[0] if failed else "no engine here can run any of its artifacts"
-        raise GateFailed(f"{args.path} failed the check: {why}")
-    return 0
-
-
-def run(argv: list[str]) -> int:
-    """`lokma run`: one line an input; one bad input does not stop the others."""
-    import json
-    from pathlib import Path
-
-    parser = _parser(
-        "run", "Answer pictures, or rows of numbers such as 0.1,0,-0.02,0.3 (put -- before a leading minus)."
-    )
-    parser.add_argument("bundle", type=Path, help="a bundle folder, its .zip, or a bare .onnx or .pte")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="a picture, or numbers joined by commas")
-    parser.add_argument("--artifact", metavar="ID", help="default: the first that an engine here can run")
-    parser.add_argument("--top", type=int, default=3, metavar="K", help="how many labels to show (3)")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: the cores here, at most 4")
-    parser.add_argument("--exact", action="store_true", help="decode every pixel of large pictures")
-    args = parser.parse_args(argv)
-    if args.top < 1 or (args.threads is not None and args.threads < 1):
-        raise BadRequest("--top and --threads must be at least 1")
-    predictor = edge_runtime.load(args.bundle, args.artifact, args.threads, exact=args.exact)
-    code = 0
-    for line in _answers(predictor, args.inputs, args.top):
-        code = 2 if "error" in line else code
-        if args.json:
-            print(json.dumps(line), flush=True)
-        elif "error" in line:
-            _complain(line["error"], 2)
-        else:
-            print(_one_line(_sentence(line)), flush=True)
-    return code
-
-
-def _answers(predictor: Any, inputs: list[str], top: int) -> Iterator[dict[str, Any]]:
-    for given in inputs:
-        line = {"input": given, "artifact": predictor.artifact.id, "engine": predictor.artifact.engine}
-        try:
-            answer = predictor.predict(given if predictor.spec.image else _numbers(given))
-        except LokmaError as error:
-            yield {**line, "error": str(error)}
-            continue
-        if answer.task == "policy":
-            line.update(action=answer.action, label=answer.label)
-        elif answer.task == "regression":
-            line.update(value=answer.value)
-        else:
-            line.update(top=[{"label": name, "probability": round(p, 6)} for name, p in answer.top(top)])
-        yield {**line, "ms": {stage: round(ms, 3) for stage, ms in answer.ms.items()}}
-
-
-def _sentence(line: dict[str, Any]) -> str:
-    if "top" in line:
-        answer = ", ".join(f"{entry['label']} {entry['probability']:.1%}" for entry in line["top"])
-    else:
-        answer = f"{line['label']} (action {line['action']})" if "action" in line else str(line["value"])
-    return f"{line['input']}: {answer}  [{line['artifact']}, {sum(line['ms'].values()):.1f} ms]"
-
-
-def _numbers(text: str) -> list[float] | str:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        return text  # the predictor says what it takes instead
-
-
-def _parser(verb: str, does: str) -> Parser:
-    from edge_runtime.arguments import Parser
-
-    parser = Parser(prog=f"lokma {verb}", description=does)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    return parser
 
 
 if __name__ == "__main__":

@@ -47,3 +47,8 @@ class Missing(LokmaError):
 
 class EngineError(LokmaError):
     """The engine refused an artifact or failed while running it."""
+
+
+def one_line(text: str) -> str:
+    """Text for a terminal: a stranger's file may have put line breaks or terminal codes into a message."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:1000])
