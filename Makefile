@@ -4,7 +4,7 @@ BIN := .venv/bin
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test check fix wheels docs results bench-check clean
+.PHONY: help install demo test check fix wheels docs results fuzz bench-check clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,10 @@ results: install  ## measure again what RESULTS.md reports (after make demo)
 	@for bundle in foodvision-mini cartpole; do LOKMA_RESULTS=results/fresh $(BIN)/lokma bench bundles/$$bundle --cold-starts 30 || exit 1; done
 	cat results/fresh/*.jsonl > results/reference.jsonl
 	$(MAKE) docs
+
+fuzz: install    ## five minutes of hostile manifests, zips and pictures
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
+	$(BIN)/python -m tests.fuzz
 
 bench-check: install  ## the budgets
 	$(BIN)/python -m benchmarks.runtime_budget
