@@ -4,7 +4,7 @@ BIN := .venv/bin
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test check fix wheels docs results fuzz bench-check clean
+.PHONY: help install demo test test-arm check fix wheels docs results fuzz bench-check clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ demo: install    ## photographs -> model -> bundle -> numbers -> a page (DEMO_AR
 test: install    ## the tests
 	$(BIN)/python -m pytest
 
+test-arm: install  ## the device's tests on emulated Raspberry Pis 3, 4 and 5, with the aarch64 wheel
+	$(BIN)/python tests/arm
+
 check: install   ## lint, format, types, and that generated pages are fresh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,6 +68,8 @@ docs: install    ## generate the tables in README and RESULTS.md
 results: install  ## measure again what RESULTS.md reports (after make demo)
 	rm -rf results/fresh && mkdir -p results/fresh
 	@for bundle in foodvision-mini cartpole; do LOKMA_RESULTS=results/fresh $(BIN)/lokma bench bundles/$$bundle --cold-starts 30 || exit 1; done
+	-LOKMA_RESULTS=results/fresh $(BIN)/python -m benchmarks.runtime_budget
+	-LOKMA_RESULTS=results/fresh $(BIN)/python -m benchmarks.decode_drift
 	cat results/fresh/*.jsonl > results/reference.jsonl
 	$(MAKE) docs
 
@@ -72,7 +77,7 @@ fuzz: install    ## five minutes of hostile manifests, zips and pictures
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
 	$(BIN)/python -m tests.fuzz
 
-bench-check: install  ## the budgets
+bench-check: install  ## the budgets, about twelve minutes (after make results)
 	$(BIN)/python -m benchmarks.runtime_budget
 
 clean:           ## remove what was built (runs, bundles and records stay)

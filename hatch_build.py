@@ -68,7 +68,7 @@ class NativeEngine(BuildHookInterface):
 
 
 def compile_engine(target: str, source: Path, into: Path) -> None:
-    """Fills `into` with the compiled engine, the libraries it links, and their licence."""
+    """Fills `into` with the compiled engine, the libraries it links, and their licences."""
     into.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(_executorch_wheel(target)) as wheel:
@@ -76,6 +76,7 @@ def compile_engine(target: str, source: Path, into: Path) -> None:
             wheel.extractall(folder, [name for name in wheel.namelist() if name.startswith(wanted)])
             licence = next(name for name in wheel.namelist() if name.endswith(".dist-info/licenses/LICENSE"))
             (into / "LICENSE.executorch").write_bytes(wheel.read(licence))
+        shutil.copy(source.with_suffix(".NOTICES"), into / "NOTICES")
         sdk = Path(folder) / "executorch"
         for library in (*LIBRARIES, *LAZY):
             shutil.copy(sdk / "lib" / f"lib{library}.so", into)

@@ -11,42 +11,27 @@ every load and hashes the first time a file is seen, and every refusal is a `Bad
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import os
 import re
-import stat
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from edge_runtime import __version__, store
 from edge_runtime.errors import BadBundle, BadInput, BadRequest
+from edge_runtime.source import MANIFEST, MAX_ENTRIES, Folder, Source, safe
 from edge_runtime.spec import ModelSpec, is_text, read_json
 
 SCHEMA_VERSION = 1
-MANIFEST = "manifest.json"
+SIGNATURE = "manifest.json.sig"  # where ssh-keygen -Y sign puts it
+CARD = "MODEL_CARD.md"
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_FILE_BYTES = 4 << 30
 MAX_GOLDEN_BYTES = 64 << 20
-MAX_ENTRIES = 1000
-MAX_RATIO = 100  # weights hardly shrink in a .zip; what grows more than this and above 64 MB is a bomb
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}")
-_ZIP_ERRORS = (  # what zipfile lets through from a damaged or hostile file
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    KeyError,
-    MemoryError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True)
@@ -64,27 +49,16 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Golden:
-    """A stored reference case: a raw input, and what the eager model and each artifact answered to it."""
+    """A stored reference case: a raw input, and what the eager model and each artifact answered to it.
+
+    `tensor` is a PNG of the pixels that go into the model; None for rows, and in bundles of older exports.
+    """
 
     id: str
     input: bytes | list[float]
     reference: tuple[float, ...]
     outputs: Mapping[str, tuple[float, ...]]
-
-
-class Source(Protocol):
-    """Where a bundle's files lie. `read` never returns more than `limit` bytes: it refuses instead."""
-
-    path: Path
-
-    def size(self, name: str) -> int:
-        """The file's size in bytes."""
-
-    def read(self, name: str, limit: int) -> bytes:
-        """The whole file."""
-
-    def file(self, name: str) -> Path | None:
-        """Where the file lies on disk, or None inside a zip."""
+    tensor: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +114,7 @@ class Bundle:
                 raise BadBundle(f"{path} cannot be read: {error.strerror or error}") from error
         else:
             found = self.source.read(artifact.file, artifact.size_bytes)
-            digest = hashlib.sha256(found).hexdigest()
+            digest = store.sha256_of_bytes(found)
         if digest != artifact.sha256:
             raise BadBundle(
                 f"{artifact.file} of {self.source.path} was altered or damaged: its sha256 is {digest[:9]}…, "
@@ -156,18 +130,45 @@ class Bundle:
         """
         return tuple(self._golden(case) for case in _list(self.manifest, "golden"))
 
+    def files(self) -> dict[str, int]:
+        """The names of the bundle's files, and the most bytes that are read of each.
+
+        Raises:
+            BadBundle: the manifest names a file outside the bundle.
+        """
+        names = {MANIFEST: MAX_MANIFEST_BYTES, **{one.file: one.size_bytes for one in self.artifacts}}
+        for case in _list(self.manifest, "golden"):
+            for entry in (case, case.get("tensor")) if isinstance(case, dict) else ():
+                if isinstance(entry, dict) and "file" in entry:
+                    names.setdefault(safe(entry["file"]), MAX_GOLDEN_BYTES)
+        for name in (SIGNATURE, CARD):
+            with contextlib.suppress(BadBundle):  # neither must be there
+                names.setdefault(name, min(self.source.size(name), MAX_MANIFEST_BYTES))
+        return names
+
+    def verify(self) -> None:
+        """Hashes every file that the manifest names.
+
+        Raises:
+            BadBundle: one is missing, damaged or altered.
+        """
+        for artifact in self.artifacts:
+            self.content(artifact, verify=True)
+        self.golden()
+
     def _golden(self, case: Any) -> Golden:
         try:
             given = self._golden_file(case) if "file" in case else [float(value) for value in case["input"]]
             outputs = {str(key): tuple(map(float, values)) for key, values in case["outputs"].items()}
-            return Golden(str(case["id"]), given, tuple(map(float, case["reference"])), outputs)
+            tensor = None if case.get("tensor") is None else self._golden_file(case["tensor"])
+            return Golden(str(case["id"]), given, tuple(map(float, case["reference"])), outputs, tensor)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise BadBundle(f"a golden case of {self.source.path} cannot be read: {error!r}") from error
 
     def _golden_file(self, case: Mapping[str, Any]) -> bytes:
-        name = _safe(case["file"])
+        name = safe(case["file"])
         given = self.source.read(name, MAX_GOLDEN_BYTES)
-        if len(given) != case["size_bytes"] or hashlib.sha256(given).hexdigest() != case["sha256"]:
+        if len(given) != case["size_bytes"] or store.sha256_of_bytes(given) != case["sha256"]:
             raise BadBundle(f"{name} of {self.source.path} was altered or damaged; fetch the bundle again")
         return given
 
@@ -175,13 +176,23 @@ class Bundle:
 def open_bundle(path: str | Path) -> Bundle:
     """Opens a bundle folder or its `.zip` and checks everything but the artifacts' bytes.
 
+    Args:
+        path: the folder, the `.zip`, or, where no such file exists, the name of an installed bundle.
+
     Raises:
         BadInput: nothing is there.
-        BadBundle: it is damaged, unsafe, or of a schema that this version does not know.
+        BadBundle: it is damaged, unsafe, or of a schema that this version does not know; or it is
+            unsigned, or altered since, and `LOKMA_TRUSTED_SIGNERS` is set.
+        Missing: `LOKMA_TRUSTED_SIGNERS` is set and the signature cannot be looked at here.
     """
     path = Path(path)
     source = _source(path)
-    return _read(source, read_json(source.read(MANIFEST, MAX_MANIFEST_BYTES), f"the {MANIFEST} of {path}"))
+    manifest = source.read(MANIFEST, MAX_MANIFEST_BYTES)
+    if os.environ.get("LOKMA_TRUSTED_SIGNERS"):
+        from edge_runtime import signature
+
+        signature.signer(source, manifest)  # of these very bytes, which hold the hashes of all other files
+    return _read(source, read_json(manifest, f"the {MANIFEST} of {path}"))
 
 
 def _source(path: Path) -> Source:
@@ -189,10 +200,17 @@ def _source(path: Path) -> Source:
         if path.is_dir():
             return Folder(path)
         if path.is_file():
+            from edge_runtime.zipped import Zip
+
             return Zip(path)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
-    raise BadInput(f"{path} does not exist; give a bundle folder, its .zip, or a .onnx or .pte file")
+    active = store.installed(str(path))
+    if active is not None and active.folder.is_dir():
+        return Folder(active.folder)
+    names = ", ".join(store.installed_names())
+    here = f"; installed here: {names}" if names else ""
+    raise BadInput(f"{path} does not exist; give a bundle folder, its .zip, or a .onnx or .pte file{here}")
 
 
 def _read(source: Source, manifest: dict[str, Any]) -> Bundle:
@@ -237,7 +255,7 @@ def _artifact(source: Source, entry: Any) -> Artifact:
         raise BadBundle(f"the artifact {entry['id']!r} of {source.path} has no valid size and sha256")
     return Artifact(
         id=entry["id"],
-        file=_safe(entry["file"]),
+        file=safe(entry["file"]),
         engine=entry["engine"],
         precision=entry["precision"],
         sha256=entry["sha256"],
@@ -251,114 +269,3 @@ def _list(manifest: Mapping[str, Any], key: str) -> list[Any]:
     if not isinstance(value, list) or len(value) > MAX_ENTRIES:
         raise BadBundle(f"the manifest's {key} must be a list of at most {MAX_ENTRIES}")
     return value
-
-
-def _safe(name: Any) -> str:
-    """Refuses a file name that could leave the bundle."""
-    if is_text(name):
-        path = PurePosixPath(name)
-        if not path.is_absolute() and ".." not in path.parts and "\\" not in name and ":" not in name:
-            return str(name)
-    raise BadBundle(f"the bundle names the file {name!r}; only plain names inside the bundle are read")
-
-
-class Folder:
-    """A bundle as a folder. Links that lead out of it are refused."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._root = path.resolve()
-
-    def file(self, name: str) -> Path:
-        """Where the file lies on disk."""
-        try:
-            found = (self._root / _safe(name)).resolve()
-            if not found.is_relative_to(self._root):
-                raise BadBundle(f"{name} of {self.path} is a link out of the bundle")
-            if not found.is_file():
-                raise BadBundle(f"{self.path} has no {name}; it is not a bundle, or not a whole one")
-        except (OSError, RuntimeError) as error:  # RuntimeError: a circle of links
-            raise BadBundle(f"{name} of {self.path} cannot be read: {error}") from error
-        return found
-
-    def size(self, name: str) -> int:
-        """The file's size in bytes."""
-        return self.file(name).stat().st_size
-
-    def read(self, name: str, limit: int) -> bytes:
-        """The whole file, refused above `limit` bytes."""
-        try:
-            with self.file(name).open("rb") as handle:
-                return _bounded(handle.read(limit + 1), name, limit)
-        except OSError as error:
-            raise BadBundle(f"{name} of {self.path} cannot be read: {error.strerror or error}") from error
-
-
-class Zip:
-    """A bundle as a `.zip`; members are read into memory, nothing is unpacked to disk."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with zipfile.ZipFile(path) as archive:
-                entries = archive.infolist()
-        except _ZIP_ERRORS as error:
-            problem = f"neither a folder nor a readable .zip ({error})"
-            raise BadBundle(f"{path} is not a bundle: {problem}") from error
-        if len(entries) > MAX_ENTRIES:
-            raise BadBundle(f"{path} holds {len(entries)} files; a bundle has at most {MAX_ENTRIES}")
-        for entry in entries:
-            _check_entry(path, entry)
-        self._sizes = {entry.filename: entry.file_size for entry in entries}
-        if len(self._sizes) != len(entries):
-            raise BadBundle(f"{path} holds a file twice")
-        self._prefix = _prefix(path, list(self._sizes))
-
-    def file(self, name: str) -> None:
-        """None: nothing of a zip lies on disk."""
-
-    def size(self, name: str) -> int:
-        """The member's size in bytes, unpacked."""
-        try:
-            return self._sizes[self._prefix + _safe(name)]
-        except KeyError as error:
-            raise BadBundle(f"{self.path} has no {name}; it is not a bundle, or not a whole one") from error
-
-    def read(self, name: str, limit: int) -> bytes:
-        """The whole member, refused above `limit` bytes."""
-        if self.size(name) > limit:
-            raise BadBundle(f"{name} unpacks to {self.size(name)} bytes; at most {limit} are read")
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self._prefix + name) as member:
-                return _bounded(member.read(limit + 1), name, limit)
-        except _ZIP_ERRORS as error:
-            raise BadBundle(f"{name} of {self.path} is damaged: {error}") from error
-
-
-def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
-    _safe(entry.filename)
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        raise BadBundle(f"{entry.filename} of {path} is a link; a bundle holds plain files only")
-    if entry.flag_bits & 1:
-        raise BadBundle(f"{entry.filename} of {path} is encrypted; zip the bundle without a password")
-    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadBundle(f"{entry.filename} of {path} is compressed in a way that is not read; use deflate")
-    if entry.file_size > max(64 << 20, MAX_RATIO * entry.compress_size):
-        sizes = f"{entry.compress_size} bytes that unpack to {entry.file_size}"
-        raise BadBundle(f"{entry.filename} of {path} is a bomb: {sizes}")
-
-
-def _prefix(path: Path, names: list[str]) -> str:
-    """A zip made by right-clicking the folder holds everything one level down; both forms are read."""
-    inside = [name for name in names if name.endswith("/" + MANIFEST) and name.count("/") == 1]
-    if MANIFEST in names:
-        return ""
-    if len(inside) != 1:
-        raise BadBundle(f"{path} has no {MANIFEST}; it is not a bundle, or not a whole one")
-    return inside[0].removesuffix(MANIFEST)
-
-
-def _bounded(data: bytes, name: str, limit: int) -> bytes:
-    if len(data) > limit:
-        raise BadBundle(f"{name} is larger than the {limit} bytes that are read")
-    return data

@@ -24,6 +24,9 @@ VERBS = {
     "info": ("describe a bundle", "edge_runtime.commands.info:main", ""),
     "check": ("prove that a bundle answers here as it should", "edge_runtime.commands.check:main", ""),
     "run": ("answer pictures or rows of numbers", "edge_runtime.commands.run:main", ""),
+    "tune": ("measure which artifact is fastest on this device", "edge_runtime.commands.tune:main", ""),
+    "doctor": ("say what this device can do and what it lacks", "edge_runtime.commands.doctor:main", ""),
+    "install": ("install a bundle here or, over ssh, there; list, go back", "edge_runtime.commands.install:main", ""),
     "bench": ("measure a bundle against eager torch: appends to results/", "benchmarks.cli:main", "bench"),
     "dashboard": ("show the results as a page", "mobile_demo.cli:dashboard", "demo"),
 }
@@ -43,10 +46,19 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _complain("stopped by Ctrl-C; nothing half written is left", 130)
     except BrokenPipeError:  # the reader has what it wanted, as in `lokma run … | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it exits
+        _discard_output()
         return 0
     except OSError as error:
+        _discard_output()
         return _complain(str(error), 2)
+
+
+def _discard_output() -> None:
+    """What could not be written would be tried again when Python exits, and complained of in three lines."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (AttributeError, OSError, ValueError):  # no stdout at all, or one that is not a file
+        return
 
 
 def _main(argv: list[str]) -> int:

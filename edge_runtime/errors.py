@@ -46,7 +46,11 @@ class Missing(LokmaError):
 
 
 class EngineError(LokmaError):
-    """The engine refused an artifact or failed while running it."""
+    """The engine refused an artifact or failed while running it; `code` is the engine's own name for why, if any."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def one_line(text: str) -> str:

@@ -1,28 +1,33 @@
 // The ExecuTorch engine behind a small C interface, called by engines/executorch.py through ctypes.
 // It links the torch-free libraries of the executorch wheel and nothing else. Every function returns
 // an ExecuTorch error code (0 = ok) unless it says otherwise; lokma_log() explains the last failure.
-#include <executorch/extension/data_loader/buffer_data_loader.h>
+#include <executorch/extension/data_loader/mmap_data_loader.h>
 #include <executorch/extension/module/module.h>
 #include <executorch/extension/tensor/tensor.h>
+#include <executorch/runtime/core/event_tracer.h>
 #include <executorch/runtime/platform/platform.h>
 #include <executorch/runtime/platform/runtime.h>
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <exception>
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 using executorch::aten::ScalarType;
 using executorch::aten::SizesType;
-using executorch::extension::BufferDataLoader;
 using executorch::extension::from_blob;
+using executorch::extension::MmapDataLoader;
 using executorch::extension::Module;
 using executorch::runtime::Error;
 using executorch::runtime::EValue;
+using executorch::runtime::EventTracerEntry;
+using executorch::runtime::Result;
 
 // threadpool.h is not in the wheel, only its library: declare what is used.
 namespace executorch::extension::threadpool {
@@ -41,7 +46,6 @@ __attribute__((visibility("hidden"))) char __libc_single_threaded = 0;
 
 namespace {
 
-constexpr int kMaxDims = 8;
 thread_local std::string last_log;
 
 // ExecuTorch prints to stderr; keep its errors for the exception's text and drop the chatter.
@@ -53,8 +57,49 @@ void keep_errors(et_timestamp_t, et_pal_log_level_t level, const char*, const ch
   }
 }
 
+// Times every operator and delegate call of a run, in the program's order. Off, an event costs one virtual
+// call that returns at once; ExecuTorch's own ETDump would write a file that only its torch tools read.
+class Stopwatch final : public executorch::runtime::EventTracer {
+ public:
+  std::vector<std::pair<std::string, long long>> rows;  // the kernel's name, or DELEGATE_CALL, and its time in ns
+  bool on = false;
+  // A kernel's own event (native_call_add.out) lies inside its OPERATOR_CALL and gives it its name.
+  EventTracerEntry start_profiling(const char* name, int32_t, uint32_t) override {
+    if (!on) return {-1};
+    if (std::strncmp(name, "native_call_", 12) == 0 && !rows.empty()) rows.back().first = name + 12;
+    if (std::strcmp(name, "OPERATOR_CALL") != 0 && std::strcmp(name, "DELEGATE_CALL") != 0) return {-1};
+    rows.emplace_back(name, 0);
+    return {static_cast<int64_t>(rows.size()) - 1, -1, 0, now()};
+  }
+  void end_profiling(EventTracerEntry entry) override {
+    if (entry.event_id >= 0) rows[entry.event_id].second = static_cast<long long>(now() - entry.start_time);
+  }
+
+  // The rest of the interface, which is not used.
+  using Id = int32_t;
+  using Tensor = executorch::aten::Tensor;
+  using Tensors = executorch::runtime::ArrayRef<Tensor>;
+  void create_event_block(const char*) override {}
+  EventTracerEntry start_profiling_delegate(const char*, Id) override { return {-1}; }
+  void end_profiling_delegate(EventTracerEntry, const void*, size_t) override {}
+  void log_profiling_delegate(const char*, Id, uint64_t, uint64_t, const void*, size_t) override {}
+  void track_allocation(uint32_t, size_t) override {}
+  uint32_t track_allocator(const char*) override { return 0; }
+  void set_delegation_intermediate_output_filter(executorch::runtime::EventTracerFilterBase*) override {}
+  Result<bool> log_evalue(const EValue&, executorch::runtime::LoggedEValueType) override { return false; }
+  Result<bool> log_intermediate_output_delegate(const char*, Id, const Tensor&) override { return false; }
+  Result<bool> log_intermediate_output_delegate(const char*, Id, Tensors) override { return false; }
+  Result<bool> log_intermediate_output_delegate(const char*, Id, const int&) override { return false; }
+  Result<bool> log_intermediate_output_delegate(const char*, Id, const bool&) override { return false; }
+  Result<bool> log_intermediate_output_delegate(const char*, Id, const double&) override { return false; }
+
+ private:
+  static uint64_t now() { return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
+};
+
 struct Session {
   std::unique_ptr<Module> module;
+  Stopwatch* stopwatch;  // the module owns it
   std::vector<EValue> outputs;
 };
 
@@ -81,7 +126,7 @@ template <typename Meta>
 Error describe(const Meta& meta, int* dtype, int* ndim, int* sizes) {
   if (!meta.ok()) return meta.error();
   auto dims = meta->sizes();
-  if (dims.size() > kMaxDims) return Error::NotSupported;
+  if (dims.size() > 8) return Error::NotSupported;
   *dtype = static_cast<int>(meta->scalar_type());
   *ndim = static_cast<int>(dims.size());
   for (size_t i = 0; i < dims.size(); i++) sizes[i] = dims[i];
@@ -118,11 +163,14 @@ int lokma_set_threads(unsigned count) {
   return pool && pool->_unsafe_reset_threadpool(count) ? static_cast<int>(pool->get_thread_count()) : -1;
 }
 
-// `data` must stay alive and unchanged until lokma_free(): nothing of it is copied here.
-int lokma_load(const void* data, size_t size, void** session) {
+// Maps the file piece by piece: what a delegate has packed for itself is let go at once.
+int lokma_load(const char* path, void** session) {
   return guarded([&] {
+    auto loader = MmapDataLoader::from(path, MmapDataLoader::MlockConfig::NoMlock);
+    if (!loader.ok()) return loader.error();
     auto fresh = std::make_unique<Session>();
-    fresh->module = std::make_unique<Module>(std::make_unique<BufferDataLoader>(data, size));
+    fresh->module = std::make_unique<Module>(std::make_unique<MmapDataLoader>(std::move(*loader)), nullptr, nullptr,
+                                             std::unique_ptr<Stopwatch>(fresh->stopwatch = new Stopwatch));
     Error error = fresh->module->load(executorch::runtime::Program::Verification::InternalConsistency);
     if (error == Error::Ok) *session = fresh.release();
     return error;
@@ -190,6 +238,20 @@ int lokma_output(void* session, int index, void* target, size_t size) {
   auto tensor = static_cast<Session*>(session)->outputs[index].toTensor();
   std::memcpy(target, tensor.const_data_ptr(), size);
   return 0;
+}
+
+// Starts (on = 1) or ends the timing of runs; either way the table is empty after.
+void lokma_profile(void* session, int on) {
+  static_cast<Session*>(session)->stopwatch->on = on != 0;
+  static_cast<Session*>(session)->stopwatch->rows.clear();
+}
+
+// Row `index` of the table: its kernel's name, or DELEGATE_CALL, and its time; -1 past the end.
+long long lokma_profile_row(void* session, int index, const char** name) {
+  auto& rows = static_cast<Session*>(session)->stopwatch->rows;
+  if (index < 0 || static_cast<size_t>(index) >= rows.size()) return -1;
+  *name = rows[index].first.c_str();
+  return rows[index].second;
 }
 
 void lokma_free(void* session) { delete static_cast<Session*>(session); }

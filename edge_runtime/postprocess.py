@@ -21,12 +21,14 @@ class Prediction:
     """One answer. `values` is the output row: probabilities, Q-values, or numbers in the output's unit.
 
     `ms` holds the stage times of this answer in milliseconds: decode, preprocess, inference, postprocess.
+    `unit` is that of `values`, from the spec.
     """
 
     task: str
     labels: tuple[Label, ...]
     values: tuple[float, ...]
     ms: Mapping[str, float] = field(default_factory=dict, compare=False)
+    unit: str = ""
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """The `k` best labels with their values (probabilities, or Q-values of a policy), best first.
@@ -41,6 +43,23 @@ class Prediction:
         order = sorted(range(len(values)), key=lambda index: -values[index])
         return [(self.labels[index].id, values[index]) for index in order[:k]]
 
+    def labels_at(self, threshold: float) -> list[str]:
+        """The ids of the labels that hold when a probability must reach `threshold` to count as a yes.
+
+        A multilabel model answers any number of them, best first; a binary one exactly one: its second label
+        from the threshold on, else its first.
+
+        Raises:
+            BadRequest: the threshold is not between 0 and 1, or the task has one answer whatever the threshold.
+        """
+        if not 0 <= threshold <= 1:
+            raise BadRequest(f"a threshold is a probability from 0 to 1; got {threshold}")
+        if self.task == "binary":
+            return [self.labels[int(self.values[0] >= threshold)].id]
+        if self.task != "multilabel":
+            raise BadRequest(f"a {self.task} model has no threshold; binary and multilabel ones have")
+        return [label for label, probability in self.top(len(self.labels)) if probability >= threshold]
+
     @property
     def index(self) -> int:
         """The position of the best value."""
@@ -48,9 +67,10 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """The best label's id; None for regression. A binary model answers its second label from 0.5 on."""
+        """The best label's id; None for regression. A binary model answers its second label from 0.5 on;
+        `labels_at` takes another threshold."""
         if self.task == "binary":
-            return self.labels[int(self.values[0] >= 0.5)].id
+            return self.labels_at(0.5)[0]
         return self.labels[self.index].id if self.labels else None
 
     @property
@@ -62,7 +82,7 @@ class Prediction:
 
     @property
     def value(self) -> float | None:
-        """A regression's number, in the output's unit."""
+        """A regression's number, in `unit`."""
         return self.values[0] if self.task == "regression" else None
 
     @property

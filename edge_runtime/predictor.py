@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import reprlib
 import time
 from array import array
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from edge_runtime.bundle import Artifact, Bundle
 from edge_runtime.errors import BadBundle, BadInput, BadRequest, EngineError, Missing
 from edge_runtime.postprocess import Prediction
 from edge_runtime.preprocess import open_picture, to_pixels
-from edge_runtime.spec import DTYPES, ModelSpec, differing_field
+from edge_runtime.spec import DTYPES, ImageSpec, ModelSpec, differing_field
 
-log = logging.getLogger(__name__)
+_STAGES = ("decode", "preprocess", "inference", "postprocess")
+_BATCHING = {"onnxruntime"}  # a .pte is exported for one sample
 
 
 class Predictor:
@@ -43,39 +44,82 @@ class Predictor:
 
         Args:
             x: a picture (path, encoded bytes, file object, PIL image, or a uint8 array of shape
-                (height, width, 3)), or one row of numbers for tables and observations.
+                (height, width, 3)), or one row of numbers for tables and observations (a sequence or an
+                array of shape (columns,), or a mapping of the spec's column names to numbers).
 
         Raises:
             BadInput: it cannot be read, or does not fit the model; the message says what fits.
             EngineError: the engine failed, or answered with something that is not a finite number.
         """
-        clock = [time.perf_counter_ns()]
-        if self.spec.image is not None:
-            picture = open_picture(_as_picture(x), self.spec.image, exact=self.exact)
-            clock.append(time.perf_counter_ns())
-            tensor: Any = to_pixels(picture, self.spec.image)
-        else:
-            clock.append(clock[0])
-            tensor = self._row(x)
-        clock.append(time.perf_counter_ns())
-        output = self.session.run({self.spec.inputs[0].name: tensor})[self.spec.outputs[0].name]
-        clock.append(time.perf_counter_ns())
-        values = tuple(output.cast("B").cast("f"))
-        if not all(map(math.isfinite, values)):
-            raise EngineError(f"{self.artifact.id} of {self.spec.name} answered {values}: the artifact is broken")
-        clock.append(time.perf_counter_ns())
-        stages = ("decode", "preprocess", "inference", "postprocess")
-        ms = {stage: (clock[i + 1] - clock[i]) / 1e6 for i, stage in enumerate(stages)}
-        return Prediction(self.spec.task, self.spec.labels, values, ms)
+        return self._answer([self._prepared(x)])[0]
+
+    def predict_batch(self, xs: Iterable[Any]) -> list[Prediction]:
+        """Answers several inputs: a `.onnx` in one call, a `.pte`, which takes one at a time, one by one.
+
+        All tensors of the batch are in memory at once. Where they run together, each answer's
+        `ms["inference"]` is its share.
+
+        Args:
+            xs: what `predict` takes, any number of times; an array of shape (rows, columns) is rows.
+
+        Raises:
+            BadInput: one of them cannot be read or does not fit; the message counts from 1, none is answered.
+            EngineError: as in `predict`.
+        """
+        if isinstance(xs, (str, bytes, bytearray, Path, Mapping)):
+            raise BadInput(f"a batch is a list of inputs, not one {type(xs).__name__}; `predict` takes one")
+        prepared = []
+        for count, x in enumerate(xs, 1):
+            try:
+                prepared.append(self._prepared(x))
+            except BadInput as error:
+                raise BadInput(f"input {count} of the batch: {error}") from error
+        if self.artifact.engine in _BATCHING:
+            return self._answer(prepared) if prepared else []
+        return [self._answer([one])[0] for one in prepared]
 
     def close(self) -> None:
         """Frees the model."""
         self.session.close()
 
-    def _row(self, x: Any) -> array:
-        tensor = self.spec.inputs[0]
+    def _prepared(self, x: Any) -> tuple[Any, int, int]:
+        """One input's tensor, and the nanoseconds of its decode and preprocess."""
+        start = time.perf_counter_ns()
+        image = self.spec.image
+        if image is None:
+            return self._row(x), 0, time.perf_counter_ns() - start
+        if (tensor := _as_tensor(x, image)) is not None:
+            return tensor, 0, time.perf_counter_ns() - start
+        picture = open_picture(_as_picture(x), image, exact=self.exact)
+        decoded = time.perf_counter_ns()
+        pixels = to_pixels(picture, image)
+        return pixels, decoded - start, time.perf_counter_ns() - decoded
+
+    def _answer(self, prepared: list[tuple[Any, int, int]]) -> list[Prediction]:
+        count = len(prepared)
+        start = time.perf_counter_ns()
+        tensor = prepared[0][0] if count == 1 else b"".join(one[0] for one in prepared)
+        output = self.session.run({self.spec.inputs[0].name: tensor})[self.spec.outputs[0].name]
+        inference = (time.perf_counter_ns() - start) / count
+        answers, spec = [], self.spec
+        rows = output.cast("B").cast("f")
+        width = len(rows) // count
+        for index, (_, decode, preprocess) in enumerate(prepared):
+            start = time.perf_counter_ns()
+            values = tuple(rows[index * width : (index + 1) * width])
+            if not all(map(math.isfinite, values)):
+                raise EngineError(f"{self.artifact.id} of {spec.name} answered {values}: the artifact is broken")
+            spent = (decode, preprocess, inference, time.perf_counter_ns() - start)
+            ms = {stage: ns / 1e6 for stage, ns in zip(_STAGES, spent, strict=True)}
+            answers.append(Prediction(spec.task, spec.labels, values, ms, spec.outputs[0].unit))
+        return answers
+
+    def _row(self, x: Any) -> array[Any]:
+        tensor, names = self.spec.inputs[0], self.spec.columns
         width = math.prod(tensor.sample_shape)
-        takes = f"{self.spec.name} takes {width} numbers ({tensor.unit or tensor.name})"
+        takes = f"{self.spec.name} takes {width} numbers ({', '.join(names) or tensor.unit or tensor.name})"
+        if hasattr(x, "keys"):  # a dict, a pandas row, a sqlite row
+            x = _by_column(x, names, takes)
         if isinstance(x, (bytes, bytearray, str)) or getattr(x, "ndim", 1) != 1:
             shape = getattr(x, "shape", None)
             raise BadInput(f"{takes}; got {reprlib.repr(x) if shape is None else f'the shape {shape}'}")
@@ -86,7 +130,9 @@ class Predictor:
         if len(row) != width:
             raise BadInput(f"{takes}; got {len(row)}")
         if not all(map(math.isfinite, row)):
-            raise BadInput(f"{takes}, all finite; got {reprlib.repr(list(row))}")
+            place = next(index for index, value in enumerate(row) if not math.isfinite(value))
+            column = repr(names[place]) if names else place + 1
+            raise BadInput(f"{takes}, all finite; column {column} is {row[place]}")
         return row
 
 
@@ -96,15 +142,18 @@ def load(
     threads: int | None = None,
     *,
     exact: bool = False,
+    strict: bool = False,
     verify: bool = False,
 ) -> Predictor:
     """Loads a bundle folder, its `.zip`, or a bare `.onnx` or `.pte` that lokma exported.
 
     Args:
         path: what to load.
-        artifact: the artifact's id; None takes the first in the manifest that an engine here can run.
-        threads: cores for one inference; None takes all this process may use, at most 4.
+        artifact: the artifact's id; None takes the one that `lokma tune` found fastest on this device, or
+            without that the first in the manifest that an engine here can run.
+        threads: cores for one inference; None takes what was tuned, or all this process may use, at most 4.
         exact: decode every pixel of large pictures; False may decode them at a reduced scale.
+        strict: refuse a `.pte` that spends much of its time outside its backend; False only warns.
         verify: hash the files again even if they were hashed before and look unchanged.
 
     Raises:
@@ -112,18 +161,32 @@ def load(
         BadBundle: it is damaged, unsafe or too new.
         BadRequest: it has no artifact of that id, or `threads` is out of range.
         Missing: no engine here can run it.
-        EngineError: the engine refuses the file.
+        EngineError: the engine refuses the file, or `strict` does.
     """
+    from edge_runtime import profile, signature, tuned
+
     path = Path(path)
     if is_bare(path):
+        signature.refuse_bare(path)
         if artifact is not None:
             raise BadRequest(f"{path} is one artifact and holds no {artifact!r}; name a bundle, or no artifact")
-        return _load_bare(path, threads, exact)
-    bundle = bundles.open_bundle(path)
-    chosen = bundle.artifact(artifact) if artifact else _first_runnable(bundle)
-    session = open_artifact(bundle, chosen, threads, verify=verify)
-    log.info("loaded %s of %s with %d threads", chosen.id, path, session.threads)
-    return Predictor(bundle.spec, chosen, session, exact)
+        predictor = _load_bare(path, threads, exact)
+    else:
+        bundle = bundles.open_bundle(path)
+        choice = None if artifact else tuned.remembered(bundle)
+        if choice is not None:
+            chosen = bundle.artifact(choice.artifact)
+            threads = threads or engines.settled_threads(chosen.engine) or choice.threads
+        else:
+            chosen = bundle.artifact(artifact) if artifact else _first_runnable(bundle)
+        session = open_artifact(bundle, chosen, threads, verify=verify)
+        predictor = Predictor(bundle.spec, chosen, session, exact)
+    try:
+        profile.require_delegated(predictor.session, predictor.artifact, strict=strict)
+    except EngineError:
+        predictor.close()
+        raise
+    return predictor
 
 
 def open_artifact(
@@ -174,6 +237,30 @@ def _load_bare(path: Path, threads: int | None, exact: bool) -> Predictor:
     bare.close()
     session = engines.open_session(engine, path, threads, spec.inputs, spec.outputs)
     return Predictor(spec, Artifact(path.stem, path.name, engine, "", "", path.stat().st_size), session, exact)
+
+
+def _by_column(x: Any, names: tuple[str, ...], takes: str) -> list[Any]:
+    """The values of a named row in the order of the spec's columns."""
+    if not names:
+        raise BadInput(f"{takes} and names no columns; give the numbers in their order, not by name")
+    given = list(x.keys())
+    lacks = [name for name in names if name not in given]
+    extra = [name for name in given if name not in names]
+    if lacks or extra:
+        problems = [f"lacks {reprlib.repr(lacks)}"] * bool(lacks) + [f"has {reprlib.repr(extra)} besides"] * bool(extra)
+        raise BadInput(f"{takes}; the row {' and '.join(problems)}")
+    return [x[name] for name in names]
+
+
+def _as_tensor(x: Any, image: ImageSpec) -> Any:
+    """The pixels of an array that has the model's size already: resizing and cropping would not change them."""
+    layout = getattr(x, "__array_interface__", None) if image.resize == image.crop else None
+    if layout is None or isinstance(x, Image.Image):
+        return None
+    if layout["typestr"] != "|u1" or layout["shape"] != (image.crop, image.crop, 3):
+        return None
+    pixels = memoryview(x)
+    return pixels.cast("B") if pixels.c_contiguous else pixels.tobytes()
 
 
 def _as_picture(x: Any) -> Any:

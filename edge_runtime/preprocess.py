@@ -68,7 +68,7 @@ def open_picture(source: Any, image: ImageSpec, exact: bool = False) -> Image.Im
         if isinstance(handle, Image.Image):
             _check_size(name, handle)
             return _upright_rgb(name, handle.copy())
-        with _identified(handle) as picture:
+        with _identified(name, handle) as picture:
             _check_size(name, picture)
             if not exact and min(picture.size) >= 4 * image.resize:
                 picture.draft("RGB", _reduced(picture.size, image.resize))
@@ -91,6 +91,8 @@ def to_pixels(picture: Image.Image, image: ImageSpec) -> bytes:
     cropping after, to one level: Pillow takes the edges of a crop as float32. The two directions are two
     calls because Pillow chooses their order by version and aspect ratio, which moved pixels by 20 levels.
     """
+    if picture.size == (image.crop, image.crop) and image.resize == image.crop:
+        return picture.tobytes()
     kernel, reach = _FILTERS[image.filter]
     width, height = picture.size
     short = min(width, height)
@@ -141,14 +143,36 @@ def _open_file_object(source: Any) -> tuple[str, Any]:
     return name, source if seekable else io.BytesIO(source.read())
 
 
-def _identified(handle: Any) -> Image.Image:
+def _identified(name: str, handle: Any) -> Image.Image:
     """Opens by content. The five common formats are tried before Pillow imports its other plugins."""
     Image.preinit()
     try:
-        return Image.open(handle, formats=[name for name in FORMATS if name in Image.OPEN])
+        return _opened(handle)
     except UnidentifiedImageError:
         Image.init()
-        return Image.open(handle, formats=[name for name in FORMATS if name in Image.OPEN])
+        handle.seek(0)
+        if _is_heic(handle.read(12)):
+            _register_heif(name)
+        handle.seek(0)
+        return _opened(handle)
+
+
+def _opened(handle: Any) -> Image.Image:
+    return Image.open(handle, formats=[name for name in FORMATS if name in Image.OPEN])
+
+
+def _is_heic(head: bytes) -> bool:
+    """Whether a file begins as a phone's HEIC does: a box `ftyp` with one of its brands (ISO/IEC 23008-12)."""
+    return head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1")
+
+
+def _register_heif(name: str) -> None:
+    """Pillow reads HEIC through a plug-in, which is imported when the first such file comes."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise BadInput(f"{name} is HEIC; pip install pillow-heif reads it here, or save it as JPEG") from error
+    pillow_heif.register_heif_opener()
 
 
 def _check_size(name: str, picture: Image.Image) -> None:

@@ -90,7 +90,11 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model takes and gives. `image` is None for tables and observations; see DESIGN.md."""
+    """What a model takes and gives. `image` is None for tables and observations; see DESIGN.md.
+
+    `columns` names the numbers of a table row or an observation in the order the artifact takes them;
+    empty where nobody named them.
+    """
 
     name: str
     task: str
@@ -100,6 +104,7 @@ class ModelSpec:
     image: ImageSpec | None = None
     normalise: Normalise | None = None
     architecture: Architecture | None = None
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -125,6 +130,7 @@ class ModelSpec:
                 image=ImageSpec(**data["image"]) if data.get("image") else None,
                 normalise=_normalise(data.get("normalise")),
                 architecture=Architecture(**data["architecture"]) if data.get("architecture") else None,
+                columns=_names(data.get("columns")),
             )
         except KeyError as error:
             raise BadBundle(f"the model spec lacks the field {error}") from error
@@ -184,6 +190,12 @@ def _normalise(data: Mapping[str, Any] | None) -> Normalise | None:
     return Normalise(tuple(map(float, data["mean"])), tuple(map(float, data["std"]))) if data else None
 
 
+def _names(data: Any) -> tuple[str, ...]:
+    if data is not None and not isinstance(data, (list, tuple)):
+        raise TypeError("columns must be a list of names")
+    return tuple(data or ())
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
@@ -208,6 +220,7 @@ def _check(spec: ModelSpec) -> None:
     if spec.normalise is not None:
         _check_normalise(spec, spec.normalise)
     _check_labels(spec)
+    _check_columns(spec)
     made = spec.architecture
     if made is not None and not (is_text(made.name) and isinstance(made.arguments, Mapping)):
         raise _refusal(spec, "needs an architecture with a name and named arguments")
@@ -258,6 +271,16 @@ def _check_labels(spec: ModelSpec) -> None:
         raise _refusal(spec, f"has {width} outputs and {len(spec.labels)} labels; a binary model has 1 and 2")
     if spec.task in ("multiclass", "multilabel", "policy") and len(spec.labels) != width:
         raise _refusal(spec, f"has {len(spec.labels)} labels for {width} outputs")
+
+
+def _check_columns(spec: ModelSpec) -> None:
+    if not spec.columns:
+        return
+    sizes = spec.inputs[0].shape[1:]
+    if sizes != (len(spec.columns),):
+        raise _refusal(spec, f"names {len(spec.columns)} columns for an input of the shape {spec.inputs[0].shape}")
+    if not all(map(is_text, spec.columns)) or len(set(spec.columns)) != len(spec.columns):
+        raise _refusal(spec, "needs column names that are printable text, each once")
 
 
 def _refusal(spec: ModelSpec, problem: str) -> BadBundle:

@@ -1,74 +1,100 @@
-"""Where lokma keeps things on this machine, and how it writes a folder: whole, or not at all.
+"""Where lokma keeps things on this machine.
 
-`LOKMA_HOME` (default `~/.cache/lokma`) holds downloads, caches and the hashes of files already checked.
+`LOKMA_HOME` (default `~/.lokma`; not a cache folder, which anybody may empty) holds installed bundles,
+what was measured here, downloads, and the hashes of files already checked. An installed bundle lies in
+`bundles/NAME/VERSION/`; `bundles/NAME/active.json` says which version counts.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import BadRequest, Missing
+from edge_runtime.errors import BadBundle, Missing
 
+ACTIVE = "active.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of an installed bundle: it becomes a folder's name
 MAX_REMEMBERED = 500
 _SETTLED_NS = 2_000_000_000  # a file changed again within one tick of its file system's clock looks unchanged
 
 
 def home() -> Path:
-    """The folder for downloads and caches: `$LOKMA_HOME`, else `~/.cache/lokma`. It may not exist yet.
+    """The device store: `$LOKMA_HOME`, else `~/.lokma`. It may not exist yet.
 
     Raises:
         Missing: this user has no home folder and `LOKMA_HOME` is not set.
     """
     try:
-        return Path(os.environ.get("LOKMA_HOME") or "~/.cache/lokma").expanduser()
+        return Path(os.environ.get("LOKMA_HOME") or "~/.lokma").expanduser()
     except RuntimeError as error:
         raise Missing("this user has no home folder; set LOKMA_HOME to one that can be written") from error
 
 
-@contextlib.contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Gives an empty folder to fill; at the end it becomes `target` by a rename, flushed to disk.
+@dataclass(frozen=True)
+class Installed:
+    """Which version of a bundle counts here, and which one `--rollback` goes back to."""
 
-    After an error, Ctrl-C or a full disk nothing is left of it, and what stood at `target` still stands.
-    After a kill the next call for the same `target` clears up.
+    name: str
+    active: int
+    previous: int | None
+
+    @property
+    def folder(self) -> Path:
+        """Where the active version lies."""
+        return home() / "bundles" / self.name / str(self.active)
+
+
+def installed(name: str) -> Installed | None:
+    """What `lokma install` made active under this name, or None.
 
     Raises:
-        BadRequest: the folder cannot be made or written there (no permission, no space, a file of that name).
+        BadBundle: the file that says so is damaged.
     """
-    if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise BadRequest(f"cannot write the folder {target}: a file or a link of that name is there")
+    if not NAME.fullmatch(name):
+        return None
+    path = home() / "bundles" / name / ACTIVE
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", dir=target.parent))
-    except OSError as error:
-        raise BadRequest(f"cannot write beside {target}: {error.strerror or error}") from error
+        found = json.loads(path.read_bytes())
+        state = Installed(name, found["active"], found["previous"])
+        if type(state.active) is not int or type(state.previous) not in (int, type(None)):
+            raise TypeError("a version is a whole number")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadBundle(f"{path} cannot be read ({error!r}); install {name} again") from error
+    if not state.folder.exists():
+        from edge_runtime.writing import sweep
+
+        with contextlib.suppress(OSError):  # a kill may have fallen between the two renames of a repair
+            sweep(state.folder)
+    return state
+
+
+def installed_names() -> list[str]:
+    """The names of the bundles that are installed here."""
     try:
-        yield building
-        building.chmod(0o755)
-        _flush(building)
-        _put(building, target)
-    except OSError as error:
-        about = f" ({error.filename})" if error.filename else ""
-        problem = f"{error.strerror or error}{about}"
-        raise BadRequest(f"cannot write {target}: {problem}; nothing was changed there") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        return sorted(path.parent.name for path in (home() / "bundles").glob(f"*/{ACTIVE}"))
+    except Missing:
+        return []
+
+
+def sha256_of_bytes(data: bytes) -> str:
+    """The SHA-256 of bytes, in hexadecimal."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
 
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
+    import hashlib
+
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
@@ -103,61 +129,7 @@ def _remembered() -> dict[str, Any]:
 def _remember(memory: dict[str, Any]) -> None:
     newest = dict(list(memory.items())[-MAX_REMEMBERED:])
     with contextlib.suppress(OSError, Missing):  # a read-only home costs a hash at every start and nothing else
+        from edge_runtime.writing import replace_file  # not every start writes
+
         home().mkdir(parents=True, exist_ok=True)
-        fresh = home() / f"seen.json.{os.getpid()}.{threading.get_ident()}"
-        fresh.write_text(json.dumps(newest))
-        fresh.replace(home() / "seen.json")
-
-
-def _put(building: Path, target: Path) -> None:
-    """Renames `building` to `target`; an older folder there steps aside first and is removed after."""
-    if target.exists():
-        aside = building.with_name(building.name + ".old")
-        try:
-            target.rename(aside)
-            building.rename(target)
-        finally:  # also where Ctrl-C falls between the two
-            if aside.exists() and not target.exists():
-                aside.rename(target)
-            shutil.rmtree(aside, ignore_errors=True)
-    else:
-        building.rename(target)
-    _flush_one(target.parent)
-
-
-def _sweep(target: Path) -> None:
-    """Removes what a killed process left half built; brings back an old folder that it had set aside."""
-    ours = re.compile(rf"\.{re.escape(target.name)}\.([0-9]+)\.[a-z0-9_]{{8}}(\.old)?")
-    for stale in list(target.parent.iterdir()):
-        name = ours.fullmatch(stale.name)
-        if name is None or not stale.is_dir() or _is_running(int(name[1])):
-            continue
-        if stale.suffix == ".old" and not target.exists():
-            stale.rename(target)
-        else:
-            shutil.rmtree(stale, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    if os.name == "nt":  # there signal 0 is Ctrl-C
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _flush(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        _flush_one(path)
-
-
-def _flush_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        replace_file(home() / "seen.json", json.dumps(newest).encode())

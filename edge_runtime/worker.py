@@ -12,6 +12,7 @@ _STARTED = time.monotonic_ns()  # before the imports that are measured
 
 import contextlib  # noqa: E402
 import json  # noqa: E402
+import signal  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
@@ -108,14 +109,35 @@ class Worker:
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
+            death = self._death()
             self._said.seek(0)
             said = self._said.read().decode(errors="replace").strip().splitlines()
-            raise EngineError(f"the measured process stopped: {said[-1] if said else 'it said nothing'}")
+            raise EngineError(f"the measured process stopped: {death or (said[-1] if said else 'it said nothing')}")
         try:
             data: dict[str, Any] = json.loads(line)
         except ValueError as error:
             raise EngineError(f"the measured process said {line.strip()!r} in place of an answer") from error
         return data
+
+    def _death(self) -> str | None:
+        """The signal that ended the child, in words; None where it left by itself."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return killed_by(self._child.wait(timeout=10))
+        return None
+
+
+def killed_by(code: int) -> str | None:
+    """What an exit code below zero says.
+
+    >>> killed_by(-4)
+    'it was ended by SIGILL'
+    """
+    if code >= 0:
+        return None
+    try:
+        return f"it was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was ended by the signal {-code}"
 
 
 def device(bundle: Path, artifact: str, threads: int) -> Worker:

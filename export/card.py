@@ -29,7 +29,7 @@ Input: {_tensor(spec["inputs"][0])}. Output: {_tensor(spec["outputs"][0])}.
 {reasons}
 
 ## Where it comes from
-Trained by `lokma train {provenance["recipe"]}` on {provenance["data"]["name"]}, seed {provenance["seed"]}.
+{_origin(provenance)}
 Data: sha256 {provenance["data"]["sha256"][:12] or "none, episodes are played"}.
 Commits: {_commit(provenance["commit"])}.
 Tools: {tools}.
@@ -51,6 +51,14 @@ def _row(artifact: Mapping[str, Any]) -> str:
     agreement = f"{parity['max_relative']:.1e}, same best label {parity['same_top1']} of {parity['n']}"
     size = f"{artifact['size_bytes'] / 1e6:.2f} MB"
     return f"| `{artifact['id']}` | {size} | {artifact['accuracy']['text']} | {agreement} | {verdicts or 'reference'} |"
+
+
+def _origin(provenance: Mapping[str, Any]) -> str:
+    data = provenance["data"]
+    if provenance["recipe"] is None:
+        skipped = f", {data['skipped']} unreadable pictures left out" if data["skipped"] else ""
+        return f"Made of {provenance['source']['what']}; calibrated and judged on {data['name']}{skipped}."
+    return f"Trained by `lokma train {provenance['recipe']}` on {data['name']}, seed {provenance['seed']}."
 
 
 def _commit(commits: Mapping[str, Any]) -> str:

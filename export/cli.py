@@ -1,42 +1,67 @@
-"""`lokma export RUN`: a thin skin over `export.export`."""
+"""`lokma export THING`: a thin skin over `export.export`."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 from pathlib import Path
 
 from edge_runtime.arguments import Parser
+from edge_runtime.spec import FILTERS
+from export.asked import OUTPUTS
+from export.dry_run import planned, text_of
 from export.export import export
 from export.recipes import RECIPES
+from export.sources import SOURCES
+
+SAID = ("data", "labels", "input", "weights", "mean", "std", "resize", "filter", "outputs", "target")
 
 
 def main(argv: list[str]) -> int:
     """Parses, exports, prints one line an artifact."""
-    parser = Parser(prog="lokma export", description="Quantize and lower a run into a bundle.")
-    parser.add_argument("run", type=Path, help="a folder that `lokma train` wrote")
-    parser.add_argument("--recipes", default="all", help=f"names joined by commas; all: {', '.join(RECIPES)}")
-    parser.add_argument("--out", type=Path, default=Path("bundles"), help="where bundles lie (bundles)")
-    parser.add_argument("--name", help="the bundle's name (the run's)")
-    parser.add_argument("--force", action="store_true", help="export again even if nothing has changed")
-    parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     if not args.json:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("export").setLevel(logging.INFO)
     # torchao 0.18 registers an enum in a way that torch 2.14 calls deprecated: nothing a user can act on
     logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
-    exported = export(args.run, args.recipes, args.out, args.name, args.force)
-    left_out = exported.manifest.get("left_out", [])
-    if args.json:
-        print(json.dumps(exported.manifest, ensure_ascii=False))
-        return 1 if left_out else 0
-    state = "nothing has changed, reused" if exported.reused else "written"
-    print(f"{exported.path} (version {exported.manifest['version']}, {state})")
-    for artifact in exported.manifest["artifacts"]:
-        verdict = artifact["verdict"] or {}
-        words = "; ".join(f"{kind}: {said['answer']} ({said['reason']})" for kind, said in verdict.items())
-        print(f"  {artifact['id']:<13} {artifact['size_bytes'] / 1e6:6.2f} MB  {artifact['accuracy']['text']}  {words}")
-    for entry in left_out:
-        print(f"  {entry['id']:<13} left out: accuracy: fail ({entry['reason']})")
-    return 1 if left_out else 0
+    said = {name: getattr(args, name) for name in SAID if getattr(args, name) is not None}
+    if args.dry_run:
+        plan = planned(args.thing, args.recipes, args.out, args.name, **said)
+        print(json.dumps(plan, ensure_ascii=False) if args.json else text_of(plan))
+        return 2 if plan["missing"] else 0
+    exported = export(args.thing, args.recipes, args.out, args.name, args.force, **said)
+    print(json.dumps(exported.manifest, ensure_ascii=False) if args.json else exported)
+    return 1 if exported.manifest.get("left_out") else 0
+
+
+def _parser() -> Parser:
+    kinds = "\n".join(f"  {row.form}" for row in SOURCES)
+    parser = Parser(
+        prog="lokma export",
+        description="Quantize and lower a model into a bundle, and judge it on real data.",
+        epilog=f"THING is one of\n{kinds}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("thing", metavar="THING", help="what to export; the kinds are listed below")
+    parser.add_argument(
+        "--recipes", default="main", help=f"auto, main, all, or names joined by commas: {', '.join(RECIPES)} (main)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("bundles"), help="where bundles lie (bundles)")
+    parser.add_argument("--name", help="the bundle's name (the thing's)")
+    parser.add_argument("--force", action="store_true", help="export again even if nothing has changed")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be done and what is missing")
+    parser.add_argument("--json", action="store_true", help="print the manifest, or the plan, as JSON")
+    more = parser.add_argument_group("what a run says itself and anything else may have to be told")
+    more.add_argument("--data", metavar="PATH", help="a folder train|test/LABEL/… or LABEL/…, or a .csv")
+    more.add_argument("--target", metavar="COLUMN", help="the column of the .csv that holds the label")
+    more.add_argument("--labels", metavar="A,B,C", help="the names of the outputs, in the model's order")
+    more.add_argument("--weights", metavar="FILE", help="a state dict for torchvision:NAME (.pth or .safetensors)")
+    more.add_argument("--input", type=int, metavar="N", help="the side of the picture that the model takes, px")
+    more.add_argument("--resize", type=int, metavar="N", help="the short side before the crop, px (the input's)")
+    more.add_argument("--filter", choices=FILTERS, help="how pictures are resized (bilinear)")
+    more.add_argument("--mean", metavar="R,G,B", help="subtracted from pixels of 0 to 1, or from columns")
+    more.add_argument("--std", metavar="R,G,B", help="what they are divided by")
+    more.add_argument("--outputs", choices=OUTPUTS, help="what the model gives, where its last operator hides it")
+    return parser

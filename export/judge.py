@@ -39,8 +39,9 @@ def judge(folder: Path, manifest: dict[str, Any], run: Any, eager: InGraph, samp
         artifact["parity"] = parity(reference, answers[artifact["id"]], spec.task not in ("policy", "regression"))
         artifact["accuracy"] = _accuracy(spec.task, answers[artifact["id"]], samples, predictor)
         predictor.close()
-    read = {name: entry["accuracy"]["value"] for name, entry in _by_id(manifest).items()}
-    add_test_reading(run.path, "export", accuracy=read)
+    if run.path is not None:  # a run counts how often its test side was read
+        read = {name: entry["accuracy"]["value"] for name, entry in _by_id(manifest).items()}
+        add_test_reading(run.path, "export", accuracy=read)
     for artifact in manifest["artifacts"]:
         base = _base(artifact, manifest)
         artifact["verdict"] = None if base is None else _verdict(folder, artifact, base, answers, samples)

@@ -6,8 +6,14 @@ The order is the bundle's: `load` takes the first artifact that an engine of the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edge_runtime.errors import BadRequest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edge_runtime.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -25,18 +31,62 @@ RECIPES = {
     "onnx-fp32": Recipe("onnxruntime", "fp32", ".onnx", "export.to_onnx:fp32"),
     "xnnpack-int8": Recipe("executorch", "int8", ".pte", "export.to_executorch:int8"),
     "onnx-int8": Recipe("onnxruntime", "int8", ".onnx", "export.to_onnx:int8"),
+    "xnnpack-int8-dynamic": Recipe("executorch", "int8", ".pte", "export.to_executorch:int8_dynamic"),
+    "onnx-int8-dynamic": Recipe("onnxruntime", "int8", ".onnx", "export.to_onnx:int8_dynamic"),
+    "onnx-fp16": Recipe("onnxruntime", "fp16", ".onnx", "export.to_onnx:fp16"),
 }
+MAIN = ("xnnpack-fp32", "onnx-fp32", "xnnpack-int8", "onnx-int8")
+SETS = {"all": tuple(RECIPES), "main": MAIN}
+
+MOSTLY = 0.8  # of the multiply-adds; a network between this and its opposite gets both kinds of int8
+HALF_FROM_BYTES = 100_000_000  # of float32 weights
 
 
-def chosen(names: str) -> dict[str, Recipe]:
-    """The rows named in a comma-separated list, in the table's order; "all" takes every row.
+def chosen(names: str, model: nn.Module | None = None, spec: ModelSpec | None = None) -> dict[str, Recipe]:
+    """The rows named in a comma-separated list, in the table's order.
+
+    Args:
+        names: recipes, or sets of them: "all" is every row, "main" fp32 and static int8 for both engines, and
+            "auto" what fits the model.
+        model: what "auto" reads: takes normalised float32, in eval mode.
+        spec: the model's, needed with it.
 
     Raises:
-        BadRequest: a name is unknown, or none was given.
+        BadRequest: a name is unknown, none was given, or "auto" without a model.
     """
-    asked = list(RECIPES) if names == "all" else [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in asked if name not in RECIPES]
+    asked: set[str] = set()
+    unknown = []
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        if name == "auto":
+            if model is None or spec is None:
+                raise BadRequest("recipes can be chosen by auto only for a model that can be read")
+            asked.update(advice(model, spec))
+        elif name in SETS:
+            asked.update(SETS[name])
+        elif name in RECIPES:
+            asked.add(name)
+        else:
+            unknown.append(name)
     if unknown or not asked:
         what = ", ".join(unknown) or f"in {names!r}"
-        raise BadRequest(f"there is no recipe {what}; the recipes are {', '.join(RECIPES)}")
+        raise BadRequest(f"there is no recipe {what}; the recipes are {', '.join(RECIPES)}, or auto, main, all")
     return {name: recipe for name, recipe in RECIPES.items() if name in asked}
+
+
+def advice(model: nn.Module, spec: ModelSpec) -> dict[str, str]:
+    """What "auto" takes: the names of the rows that fit the model, each with the reason in one line."""
+    from export.op_mix import op_mix
+
+    mix = op_mix(model, spec)
+    work = f"{mix.convolution:.0%} of {mix.multiply_adds / 1e6:,.3g} million multiply-adds are convolutions"
+    fp32 = "the reference that everything else is judged against"
+    why = {"xnnpack-fp32": fp32, "onnx-fp32": fp32}
+    if mix.convolution > 1 - MOSTLY:
+        why |= dict.fromkeys(("xnnpack-int8", "onnx-int8"), f"{work}: static int8 fuses them")
+    if mix.convolution < MOSTLY:
+        line = f"{work}: in linear layers ranges taken at each run keep outliers apart, and attention stays in float"
+        why |= dict.fromkeys(("xnnpack-int8-dynamic", "onnx-int8-dynamic"), line)
+    if mix.weight_bytes >= HALF_FROM_BYTES:
+        size = f"{mix.weight_bytes / 1e6:,.0f} MB of weights"
+        why["onnx-fp16"] = f"{size}: half the download with nearly the same answers; no faster on processors"
+    return {name: why[name] for name in RECIPES if name in why}

@@ -6,6 +6,7 @@ One row a kind of data in `SOURCES`; the runtime's own preprocess makes the tens
 from __future__ import annotations
 
 import io
+import logging
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.errors import BadData
+from edge_runtime.errors import BadData, BadInput
 from edge_runtime.preprocess import open_picture, to_pixels
 from edge_runtime.spec import ModelSpec
+
+log = logging.getLogger(__name__)
 
 CALIBRATION = 128  # every label equally often
 OBSERVATIONS = 512
 GOLDEN = 3
+MAX_UNREADABLE = 0.05  # share of the pictures that may be damaged
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Samples:
     golden: tuple[Any, ...]
     evaluation: tuple[Any, ...]
     labels: tuple[int, ...]
+    skipped: tuple[str, ...] = ()  # pictures that could not be read, with the reason
 
 
 def samples_of(spec: ModelSpec, data: Mapping[str, str], model: Any) -> Samples:
@@ -45,10 +50,71 @@ def samples_of(spec: ModelSpec, data: Mapping[str, str], model: Any) -> Samples:
     Raises:
         BadData: the data here is not what the run was trained on, or gives fewer than 32 calibration inputs.
     """
-    samples = _of_policy(data["name"], model) if spec.task == "policy" else _of_pictures(**data)
+    samples = _of_policy(data["name"], model) if spec.task == "policy" else _of_pictures(spec, **data)
+    return enough(samples)
+
+
+def enough(samples: Samples) -> Samples:
+    """The samples themselves.
+
+    Raises:
+        BadData: they are fewer than 32 for calibration, or none for evaluation where labels are known.
+    """
     if len(samples.calibration) < 32:
         raise BadData(f"{samples.name} gives {len(samples.calibration)} calibration inputs; at least 32 are needed")
     return samples
+
+
+def of_examples(
+    spec: ModelSpec, name: str, sha256: str, train: Sequence[tuple[Any, int]], test: Sequence[tuple[Any, int]]
+) -> Samples:
+    """Samples of labelled inputs: calibration and golden cases of the training side, all of the test side.
+
+    Raises:
+        BadData: of the pictures that are needed, more than 5 % cannot be read.
+    """
+    skipped: list[str] = []
+    chosen = _readable(spec, _balanced(train, len(train)), CALIBRATION + GOLDEN, skipped)
+    judged = _readable(spec, test, len(test), skipped)
+    if not judged:
+        raise BadData(f"{name} has no test side that can be judged; give more inputs, or folders train/ and test/")
+    inputs = tuple(given for given, _ in chosen)
+    return Samples(
+        name=name,
+        sha256=sha256,
+        calibration=inputs[GOLDEN:],
+        golden=inputs[:GOLDEN],
+        evaluation=tuple(given for given, _ in judged),
+        labels=tuple(label for _, label in judged),
+        skipped=tuple(skipped),
+    )
+
+
+def _readable(
+    spec: ModelSpec, examples: Sequence[tuple[Any, int]], count: int, skipped: list[str]
+) -> list[tuple[Any, int]]:
+    """The first `count` that can be read; the others are reported and added to `skipped`."""
+    if spec.image is None:
+        return list(examples[:count])
+    found: list[tuple[Any, int]] = []
+    bad: list[str] = []
+    for given, label in examples:
+        if len(found) == count:
+            break
+        try:
+            open_picture(given, spec.image)
+        except BadInput as error:
+            log.warning("left out: %s", error)
+            bad.append(str(error))
+            continue
+        found.append((given, label))
+    tried = len(found) + len(bad)
+    if len(bad) > MAX_UNREADABLE * tried:
+        raise BadData(
+            f"{len(bad)} of {tried} pictures cannot be read, more than {MAX_UNREADABLE:.0%}; the first: {bad[0]}"
+        )
+    skipped += bad
+    return found
 
 
 def tensors(spec: ModelSpec, inputs: Sequence[Any]) -> np.ndarray:
@@ -67,25 +133,29 @@ def golden_file(spec: ModelSpec, given: Any) -> bytes | None:
     return buffer.getvalue()
 
 
+def tensor_file(spec: ModelSpec, given: Any) -> bytes | None:
+    """The pixels that go into the model as PNG, so that a check need not trust resizing either; None for rows."""
+    if spec.image is None:
+        return None
+    from PIL import Image
+
+    side, buffer = spec.image.crop, io.BytesIO()
+    Image.frombytes("RGB", (side, side), _tensor(spec, given)).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def _tensor(spec: ModelSpec, given: Any) -> bytes:
     if spec.image is not None:
         return to_pixels(open_picture(given, spec.image, exact=True), spec.image)
     return array("f", given).tobytes()
 
 
-def _of_pictures(name: str, sha256: str) -> Samples:
+def _of_pictures(spec: ModelSpec, name: str, sha256: str) -> Samples:
     from train.data import image_data
 
-    pictures = image_data(name, sha256)
-    chosen = _balanced([(str(e.path), e.label) for e in pictures.train], CALIBRATION + GOLDEN)
-    return Samples(
-        name=pictures.name,
-        sha256=pictures.sha256,
-        calibration=chosen[GOLDEN:],
-        golden=chosen[:GOLDEN],
-        evaluation=tuple(str(e.path) for e in pictures.test),
-        labels=tuple(e.label for e in pictures.test),
-    )
+    found = image_data(name, sha256)
+    train, test = ([(str(e.path), e.label) for e in side] for side in (found.train, found.test))
+    return of_examples(spec, found.name, found.sha256, train, test)
 
 
 def _of_policy(data: str, model: Any) -> Samples:
@@ -103,11 +173,11 @@ def _of_policy(data: str, model: Any) -> Samples:
     return Samples(data, "", tuple(rows[GOLDEN:]), tuple(rows[:GOLDEN]), (), ())
 
 
-def _balanced(examples: Sequence[tuple[str, int]], count: int) -> tuple[str, ...]:
+def _balanced(examples: Sequence[tuple[Any, int]], count: int) -> list[tuple[Any, int]]:
     """`count` inputs, one label after another in turn, in the data set's own order."""
-    by_label: dict[int, list[str]] = {}
-    for path, label in examples:
-        by_label.setdefault(label, []).append(path)
-    rounds = range(max(map(len, by_label.values())))
+    by_label: dict[int, list[Any]] = {}
+    for given, label in examples:
+        by_label.setdefault(label, []).append((given, label))
+    rounds = range(max(map(len, by_label.values()), default=0))
     turns = [by_label[label][i] for i in rounds for label in sorted(by_label) if i < len(by_label[label])]
-    return tuple(turns[:count])
+    return turns[:count]

@@ -138,7 +138,7 @@ def lowered(spec: ModelSpec, model: Any, inputs: Any, goldens: list[Any], folder
 def write_bundle(tiny: Tiny, folder: Path) -> None:
     """Writes the artifacts, golden cases and manifest, as `export` does."""
     folder.mkdir(parents=True)
-    entries, cases = [], [golden_case(index, given, folder) for index, given in enumerate(tiny.goldens)]
+    entries, cases = [], [golden_case(index, given, tiny.spec, folder) for index, given in enumerate(tiny.goldens)]
     for name, data in tiny.artifacts.items():
         engine = "executorch" if name.startswith("xnnpack") else "onnxruntime"
         file = name + ENGINES[engine][2]
@@ -173,15 +173,20 @@ def write_bundle(tiny: Tiny, folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def golden_case(index: int, given: Any, folder: Path) -> dict[str, Any]:
-    """A manifest's golden entry without its outputs; a picture is written beside."""
+def golden_case(index: int, given: Any, spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    """A manifest's golden entry without its outputs; a picture and its tensor are written beside."""
     case: dict[str, Any] = {"id": f"golden-{index}", "outputs": {}}
     if not isinstance(given, bytes):
         return {**case, "input": given}
-    (folder / "golden").mkdir(exist_ok=True)
-    (folder / f"golden/{index}.png").write_bytes(given)
-    digest = hashlib.sha256(given).hexdigest()
-    return {**case, "file": f"golden/{index}.png", "sha256": digest, "size_bytes": len(given)}
+    from export.samples import tensor_file
+
+    def written(file: str, data: bytes) -> dict[str, Any]:
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_bytes(data)
+        return {"file": file, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+
+    tensor = written(f"golden/{index}.tensor.png", tensor_file(spec, given))
+    return {**case, **written(f"golden/{index}.png", given), "tensor": tensor}
 
 
 def pack(folder: Path, target: Path) -> None:

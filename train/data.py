@@ -23,7 +23,8 @@ import numpy as np
 from edge_runtime.errors import BadData, BadInput, BadRequest, Missing
 from edge_runtime.preprocess import open_picture, to_pixels
 from edge_runtime.spec import ImageSpec
-from edge_runtime.store import home, sha256_of, whole_folder
+from edge_runtime.store import home, sha256_of
+from edge_runtime.writing import whole_folder
 from train.download import unpack_url
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import BadBundle, BadData, BadInput, BadRequest
 from edge_runtime.spec import ModelSpec, read_json
-from edge_runtime.store import sha256_of, whole_folder
+from edge_runtime.store import sha256_of
+from edge_runtime.writing import whole_folder
 from train.provenance import commit
 
 if TYPE_CHECKING:

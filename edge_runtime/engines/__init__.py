@@ -7,10 +7,11 @@ buffers: anything with the buffer protocol goes in (bytes, array.array, numpy), 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 import os
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,8 +27,8 @@ ENGINES = {
         "edge_runtime.engines.executorch",
         None,
         ".pte",
-        "this installation was built without the compiled ExecuTorch engine; "
-        "wheels for Linux on x86_64 and aarch64 have it",
+        "this lokma was built without the compiled ExecuTorch engine and runs .onnx files only; "
+        "the wheels manylinux_2_28_x86_64 and manylinux_2_28_aarch64 have it (64-bit Linux)",
     ),
     "onnxruntime": (
         "edge_runtime.engines.onnxruntime",
@@ -36,6 +37,15 @@ ENGINES = {
         "pip install 'lokma[onnx]'",
     ),
 }
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One row of a profile: what ran once in a run, which backend ran it, and how long that took."""
+
+    name: str
+    backend: str
+    ns: int
 
 
 class Session(Protocol):
@@ -60,7 +70,9 @@ def available(engine: str) -> bool:
         return False
     module, needs, _, _ = ENGINES[engine]
     if needs is not None:
-        found = importlib.util.find_spec(needs)
+        from importlib.util import find_spec  # here, because most starts ask for the compiled engine only
+
+        found = find_spec(needs)
         return found is not None and found.origin is not None  # a bare folder of that name has no origin
     return bool(importlib.import_module(module).available())
 
@@ -77,7 +89,7 @@ def open_session(
     Args:
         engine: a key of `ENGINES`.
         content: the artifact's file, or its bytes.
-        threads: how many cores one run may use; None takes `default_threads()`.
+        threads: how many cores one run may use; None takes `default_threads()`, or what the engine's pool has.
         inputs: what it takes, from the spec; used to check and to name. Empty: only its spec can be read.
         outputs: what it gives.
 
@@ -96,8 +108,18 @@ def open_session(
         module = importlib.import_module(ENGINES[engine][0])
     except ImportError as error:
         raise Missing(f"the engine {engine} is installed here but cannot be imported: {error}") from error
-    session: Session = module.open_session(content, threads or default_threads(), inputs, outputs)
+    threads = threads or settled_threads(engine) or default_threads()
+    session: Session = module.open_session(content, threads, inputs, outputs)
     return session
+
+
+def settled_threads(engine: str) -> int | None:
+    """The thread count that an engine's one pool has in this process already; None where it is free to choose.
+
+    A count that nobody asked for, such as a tuned one, gives way to it.
+    """
+    settled = getattr(sys.modules.get(ENGINES[engine][0]), "settled_threads", None)
+    return settled() if settled else None
 
 
 def default_threads() -> int:

@@ -6,15 +6,16 @@ the process inside ExecuTorch 1.5.1 (in 9 of 1,000 tries): trust a `.pte` as far
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
-import mmap
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.engines import as_buffer, by_name
+from edge_runtime.engines import Operator, as_buffer, by_name
 from edge_runtime.errors import BadInput, EngineError, Missing
 from edge_runtime.spec import DTYPES, TensorSpec, read_json
 
@@ -23,6 +24,8 @@ SPEC_METHOD = "lokma_spec"
 NATIVE = Path(__file__).resolve().parent.parent / "_native"
 _SCALAR_TYPES = {0: "uint8", 3: "int32", 4: "int64", 6: "float32"}  # the c10::ScalarType that a spec may use
 _OPERATOR_MISSING = 0x14
+_DELEGATE = "DELEGATE_CALL"  # ExecuTorch's event; XNNPACK is the one backend that is linked
+PORTABLE = "portable"  # the backend of an operator that none took
 # runtime/core/error.h of ExecuTorch 1.5.1
 _MEANINGS = {
     0x01: ("Internal", "an error inside ExecuTorch"),
@@ -52,6 +55,11 @@ def available() -> bool:
     return (NATIVE / "liblokma.so").is_file()
 
 
+def settled_threads() -> int | None:
+    """The size of this process's one pool, once a `.pte` was loaded."""
+    return _threads
+
+
 class ExecuTorchSession:
     """A loaded `.pte`; see `edge_runtime.engines.Session`. Runs one call at a time."""
 
@@ -64,15 +72,13 @@ class ExecuTorchSession:
     ) -> None:
         self._handle: ctypes.c_void_p | None = None
         self._native = _load_library(threads)
-        self._data: mmap.mmap | None = _mapped(content)
-        self._pin: Any = (ctypes.c_char * len(self._data)).from_buffer(self._data)
         self._lock = threading.Lock()
         self._inputs, self._outputs = inputs, outputs
         self.threads = threads
         self.versions: Mapping[str, str] = {"executorch": EXECUTORCH}
         handle = ctypes.c_void_p()
-        code = self._native.lokma_load(self._pin, len(self._data), ctypes.byref(handle))
-        self._refuse(code, "cannot load this .pte")
+        with _path_of(content) as path:
+            self._refuse(self._native.lokma_load(path, ctypes.byref(handle)), "cannot load this .pte")
         self._handle = handle
         if inputs:
             self._load_method(b"forward")
@@ -81,12 +87,7 @@ class ExecuTorchSession:
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, memoryview]:
         """Runs once with batch size 1, the only one a `.pte` is exported for."""
-        arguments = []
-        for spec, value in by_name(inputs, self._inputs):
-            data, shape = as_buffer(value, spec)
-            if shape[0] != 1:
-                raise BadInput(f"a .pte runs one sample at a time; got a batch of {shape[0]}")
-            arguments.append((bytes(data), spec.dtype, shape))
+        arguments = self._arguments(inputs)
         with self._lock:
             raw = self._execute(b"forward", arguments)
         results = {}
@@ -97,6 +98,21 @@ class ExecuTorchSession:
             shape = (1, *spec.sample_shape)
             results[spec.name] = memoryview(copy).cast(code, shape)  # type: ignore[call-overload]  # not a literal
         return results
+
+    def profile(self, inputs: Mapping[str, Any] | None = None, runs: int = 5) -> tuple[Operator, ...]:
+        """The operators of one run in their order, each time the median of `runs` after one that warms up.
+
+        What XNNPACK took is one row a delegate call. Without `inputs` the runs are on zeros.
+        """
+        zeros = {spec.name: bytes(DTYPES[spec.dtype][1] * math.prod(spec.sample_shape)) for spec in self._inputs}
+        arguments = self._arguments(zeros if inputs is None else inputs)
+        with self._lock:
+            tables = [self._timed(arguments) for _ in range(1 + runs)][1:]
+        medians = [sorted(row[1] for row in rows)[runs // 2] for rows in zip(*tables, strict=True)]
+        return tuple(
+            Operator(name.split(".")[0], PORTABLE, ns) if name != _DELEGATE else Operator("delegate", "xnnpack", ns)
+            for (name, _), ns in zip(tables[0], medians, strict=True)
+        )
 
     def embedded_spec(self) -> dict[str, Any]:
         """The spec JSON inside the file.
@@ -119,11 +135,33 @@ class ExecuTorchSession:
             if self._handle is not None:
                 self._native.lokma_free(self._handle)
                 self._handle = None
-            self._pin = self._data = None
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None) is not None:
             self._native.lokma_free(self._handle)
+
+    def _arguments(self, inputs: Mapping[str, Any]) -> list[tuple[bytes, str, tuple[int, ...]]]:
+        arguments = []
+        for spec, value in by_name(inputs, self._inputs):
+            data, shape = as_buffer(value, spec)
+            if shape[0] != 1:
+                raise BadInput(f"a .pte runs one sample at a time; got a batch of {shape[0]}")
+            arguments.append((bytes(data), spec.dtype, shape))
+        return arguments
+
+    def _timed(self, arguments: list[tuple[bytes, str, tuple[int, ...]]]) -> list[tuple[str, int]]:
+        """Runs once; the rows that the engine's stopwatch wrote."""
+        rows: list[tuple[str, int]] = []
+        name = ctypes.c_char_p()
+        self._refuse_closed()
+        self._native.lokma_profile(self._handle, 1)
+        try:
+            self._execute(b"forward", arguments)
+            while (ns := self._native.lokma_profile_row(self._handle, len(rows), ctypes.byref(name))) >= 0:
+                rows.append(((name.value or b"").decode(), ns))
+        finally:
+            self._native.lokma_profile(self._handle, 0)
+        return rows
 
     def _execute(self, method: bytes, arguments: list[tuple[bytes, str, tuple[int, ...]]]) -> list[bytearray]:
         self._refuse_closed()
@@ -178,7 +216,7 @@ class ExecuTorchSession:
             name, meaning = _MEANINGS.get(code, (f"error {code:#x}", "an error that this version has no words for"))
             log = self._native.lokma_log().decode(errors="replace")
             detail = f" ({log})" if log else ""
-            raise EngineError(f"ExecuTorch {EXECUTORCH} {what}: {name}, {meaning}{detail}")
+            raise EngineError(f"ExecuTorch {EXECUTORCH} {what}: {name}, {meaning}{detail}", name)
 
 
 def open_session(
@@ -195,7 +233,7 @@ def _load_library(threads: int) -> ctypes.CDLL:
         if _library is None:
             library = _shared("liblokma.so", ctypes.DEFAULT_MODE)
             library.lokma_log.restype = ctypes.c_char_p
-            library.lokma_load.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
+            library.lokma_load.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
             library.lokma_load_method.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
             library.lokma_count.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int]
             library.lokma_describe.argtypes = [
@@ -218,6 +256,10 @@ def _load_library(threads: int) -> ctypes.CDLL:
                 ctypes.c_void_p,
                 ctypes.c_size_t,
             ]
+            library.lokma_profile.argtypes = [ctypes.c_void_p, ctypes.c_int]
+            library.lokma_profile.restype = None
+            library.lokma_profile_row.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+            library.lokma_profile_row.restype = ctypes.c_longlong
             library.lokma_free.argtypes = [ctypes.c_void_p]
             library.lokma_free.restype = None
             _library = library
@@ -233,16 +275,16 @@ def _load_library(threads: int) -> ctypes.CDLL:
         return _library
 
 
-def _mapped(content: Path | bytes) -> mmap.mmap:
-    """The bytes at a page-aligned address: a file's are mapped, those of a zip are copied."""
+@contextlib.contextmanager
+def _path_of(content: Path | bytes) -> Iterator[bytes]:
+    """What the engine can open: the file, or one in memory for bytes out of a zip. It keeps it open by itself."""
     try:
-        if isinstance(content, bytes):
-            area = mmap.mmap(-1, max(1, len(content)))
-            area.write(content)
-            return area
-        with content.open("rb") as handle:
-            return mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError) as error:  # ValueError: the file is empty
+        with content.open("rb") if isinstance(content, Path) else os.fdopen(os.memfd_create("lokma"), "wb") as handle:
+            if isinstance(content, bytes):
+                handle.write(content)
+                handle.flush()
+            yield os.fsencode(content) if isinstance(content, Path) else f"/proc/self/fd/{handle.fileno()}".encode()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise EngineError(f"this .pte cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 

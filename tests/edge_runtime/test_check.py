@@ -1,11 +1,16 @@
+import hashlib
 import json
 import shutil
+from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from edge_runtime import check as checks
-from edge_runtime.check import check
-from edge_runtime.errors import BadBundle, BadInput
+from edge_runtime import load
+from edge_runtime.bundle import Artifact, Golden, open_bundle
+from edge_runtime.check import check, difference
+from edge_runtime.errors import BadBundle, BadInput, BadRequest, EngineError
 
 
 @pytest.fixture
@@ -21,19 +26,122 @@ def edited(folder, change):
 
 
 def detail(report, number=0):
-    return report["checks"][number]["detail"]
+    """Of the artifact of this number; before the artifacts stand the hashes and the signature."""
+    return report["checks"][number + 2]["detail"]
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Counts the inferences of each artifact and level."""
+    seen, answer = Counter(), checks._answer
+
+    def counting(predictor, golden, level):
+        seen[predictor.artifact.id, level] += 1
+        return answer(predictor, golden, level)
+
+    monkeypatch.setattr(checks, "_answer", counting)
+    return seen
 
 
 @pytest.mark.parametrize("form", ["folder", "zip"])
-def test_every_artifact_of_a_good_bundle_repeats_its_golden_cases(pictures, form):
+def test_every_artifact_of_a_good_bundle_repeats_its_golden_cases_at_two_levels(pictures, form, asked):
     report = check(getattr(pictures, form))
     names = ["xnnpack-fp32", "onnx-fp32", "xnnpack-int8", "onnx-int8"]
-    assert report["ok"] and [(one["name"], one["ok"]) for one in report["checks"]] == [(n, True) for n in names]
-    assert detail(report).startswith("3 golden cases, largest difference 0.0e+00")
+    assert report["ok"] and [(one["name"], one["ok"]) for one in report["checks"]] == [
+        ("hashes", True),
+        ("signature", None),
+        *((name, True) for name in names),
+    ]
+    assert report["checks"][0]["detail"] == "4 artifacts are the files that the manifest names"
+    assert detail(report) == (
+        "3 golden cases, largest difference from raw input to answer 0.0e+00 and tensor to tensor 0.0e+00"
+    )
+    assert asked == {(name, level): 3 for name in names for level in (checks.RAW, checks.TENSOR)}
 
 
-def test_a_policy_is_checked_too(copied):
-    assert check(copied)["ok"]
+def test_at_most_25_inferences_are_spent_and_every_artifact_gets_its_share(pictures, tmp_path, asked):
+    folder = shutil.copytree(pictures.folder, tmp_path / "pictures")
+    assert edited(folder, lambda m: m.update(golden=m["golden"] * 5))["ok"]
+    assert asked.total() == 25 and {asked[name, checks.RAW] for name in pictures.artifacts} == {3, 4}
+
+
+def test_a_bundle_of_too_many_artifacts_is_not_called_proved(policy, monkeypatch, copied):
+    monkeypatch.setattr(checks, "MAX_INFERENCES", 1)
+    report = check(copied)
+    assert not report["ok"] and detail(report, 1).startswith("the bundle has no golden case for it")
+
+
+def test_a_policy_is_checked_too_and_its_two_levels_are_one(copied):
+    report = check(copied)
+    assert report["ok"] and detail(report).endswith("raw input to answer 0.0e+00, which is tensor to tensor too")
+
+
+def put(folder, number, data, key="tensor"):
+    """Another tensor for a golden case, with the right hash."""
+
+    def change(manifest):
+        entry = manifest["golden"][number][key]
+        entry.update(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+        (folder / entry["file"]).write_bytes(data)
+
+    return edited(folder, change)
+
+
+def test_a_preprocess_that_differs_fails_from_the_raw_input_alone(pictures, tmp_path, draw, monkeypatch):
+    folder = shutil.copytree(pictures.folder, tmp_path / "pictures")
+    real = load(folder).predict(draw(40, 30, 9)).values
+    monkeypatch.setattr(checks.Predictor, "predict", lambda self, x: SimpleNamespace(values=real))
+    assert detail(check(folder)).startswith("golden case golden-0 (raw input to answer) differs by ")
+
+
+def test_an_engine_that_differs_fails_from_the_tensor_too(pictures, tmp_path, draw):
+    import io
+
+    folder = shutil.copytree(pictures.folder, tmp_path / "pictures")
+
+    def png(size):
+        buffer = io.BytesIO()
+        draw(size, size, 9).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    assert detail(put(folder, 0, png(16))).startswith("golden case golden-0 (tensor to tensor) differs by ")
+    assert "golden-0 has (17, 17) pixels; the model takes 16 x 16" in detail(put(folder, 0, png(17)))
+    (folder / "golden/0.tensor.png").write_bytes(b"another")
+    with pytest.raises(BadBundle, match=r"golden/0.tensor.png of .* was altered or damaged"):
+        check(folder)
+
+
+def test_a_bundle_of_an_older_export_is_checked_without_tensors(pictures, tmp_path):
+    folder = shutil.copytree(pictures.folder, tmp_path / "pictures")
+    report = edited(folder, lambda m: [case.pop("tensor") for case in m["golden"]])
+    assert report["ok"] and detail(report).endswith("0.0e+00 (no tensors are stored: export it again)")
+
+
+def test_the_golden_tensor_is_what_the_preprocess_makes(pictures):
+    from edge_runtime.preprocess import open_picture, to_pixels
+
+    for golden in open_bundle(pictures.folder).golden():
+        image = pictures.spec.image
+        stored = open_picture(golden.tensor, image, exact=True)
+        assert stored.size == (16, 16)
+        assert stored.tobytes() == to_pixels(open_picture(golden.input, image, exact=True), image)
+
+
+def test_a_tensor_for_a_model_of_rows_is_refused(copied, pictures):
+    tensor = json.loads((pictures.folder / "manifest.json").read_text())["golden"][0]["tensor"]
+    shutil.copytree(pictures.folder / "golden", copied / "golden")
+    report = edited(copied, lambda m: m["golden"][0].update(tensor=tensor))
+    assert "golden-0 stores pixels for a model that takes none" in detail(report)
+
+
+def test_a_file_of_an_engine_that_is_not_here_is_hashed_too(copied, monkeypatch):
+    monkeypatch.setattr(checks.engines, "available", lambda engine: engine == "executorch")
+    damaged = bytearray((copied / "onnx-fp32.onnx").read_bytes())
+    damaged[100] ^= 1
+    (copied / "onnx-fp32.onnx").write_bytes(damaged)
+    report = check(copied)
+    assert not report["ok"] and [one["ok"] for one in report["checks"]] == [False, None, True, None]
+    assert report["checks"][0]["detail"].startswith("onnx-fp32.onnx of ")
 
 
 def test_a_drift_above_the_bound_fails_and_one_below_it_does_not(copied):
@@ -46,20 +154,26 @@ def test_a_drift_above_the_bound_fails_and_one_below_it_does_not(copied):
 
     assert edited(copied, drift(5e-5))["ok"]
     report = edited(copied, drift(5e-4))
-    assert not report["ok"] and [one["ok"] for one in report["checks"]] == [False, True]
-    assert detail(report) == "golden case golden-1 differs by 5.5e-04; at most 1e-04 is allowed"
+    assert not report["ok"] and [one["ok"] for one in report["checks"]] == [True, None, False, True]
+    assert detail(report) == "golden case golden-1 (raw input to answer) differs by 5.5e-04; at most 1e-04 is allowed"
 
 
-def test_another_best_label_fails_within_the_bound_too(copied, monkeypatch):
-    monkeypatch.setitem(checks.TOLERANCE, "fp32", 10.0)
-    report = edited(copied, lambda m: m["golden"][0]["outputs"]["onnx-fp32"].reverse())
-    assert detail(report, 1) == "golden case golden-0 gets another label than where it was exported"
+def test_another_best_label_fails_within_the_bound_too_unless_the_two_were_as_good_as_equal():
+    artifact = Artifact("int8", "int8.pte", "executorch", "int8", "", 1)
+
+    def case(*stored):
+        return Golden("golden-0", [0.0], stored, {"int8": stored})
+
+    with pytest.raises(EngineError, match="gets another label"):
+        difference(artifact, case(1.0, 0.97), (0.984, 0.985))
+    assert difference(artifact, case(1.0, 0.985), (0.99, 0.991)) == pytest.approx(0.01, abs=2e-6)
+    assert difference(artifact, case(0.0, 0.0), (0.0, 5e-7)) == 0  # Q-values near 0 have no relative precision
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m["golden"].clear(), "the bundle has no golden case, so nothing can be proved"),
+        (lambda m: m["golden"].clear(), "the bundle has no golden case for it, so nothing can be proved"),
         (lambda m: m["golden"][0]["outputs"].pop("xnnpack-fp32"), "golden-0 has no output of xnnpack-fp32"),
         (
             lambda m: m["golden"][0]["outputs"]["xnnpack-fp32"].append(1),
@@ -77,13 +191,13 @@ def test_another_best_label_fails_within_the_bound_too(copied, monkeypatch):
 )
 def test_what_is_wrong_with_an_artifact_is_said(copied, change, says):
     report = edited(copied, change)
-    assert not report["ok"] and report["checks"][0]["ok"] is False and says in detail(report)
+    assert not report["ok"] and report["checks"][2]["ok"] is False and says in detail(report)
 
 
 def test_an_engine_that_is_not_here_is_not_a_failure(copied, monkeypatch):
     monkeypatch.setattr(checks.engines, "available", lambda engine: engine == "executorch")
     report = check(copied)
-    assert report["ok"] and report["checks"][1]["ok"] is None
+    assert report["ok"] and report["checks"][3]["ok"] is None
     assert detail(report, 1) == "not run: onnxruntime is not installed here"
     monkeypatch.setattr(checks.engines, "available", lambda engine: False)
     assert not check(copied)["ok"]
@@ -94,3 +208,84 @@ def test_what_cannot_be_opened_is_not_checked(tmp_path, copied):
         check(tmp_path / "nowhere")
     with pytest.raises(BadBundle, match=r"a golden case of .* cannot be read"):
         edited(copied, lambda m: m["golden"].append(5))
+
+
+@pytest.fixture
+def labelled(pictures, tmp_path, draw):
+    """Twelve pictures in folders by the label that the model itself gives them."""
+    predictor = load(pictures.folder, "xnnpack-fp32", exact=True)
+    for seed in range(12):
+        label = predictor.predict(draw(40, 30, seed)).label
+        (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+        draw(40, 30, seed).save(tmp_path / "data" / label / f"{seed}.png")
+    (tmp_path / "data" / label / ".DS_Store").write_bytes(b"not a picture")
+    return tmp_path / "data"
+
+
+def recorded(pictures, tmp_path, interval):
+    def change(manifest):
+        manifest["artifacts"] = manifest["artifacts"][:1]
+        manifest["artifacts"][0]["accuracy"] = {"metric": "top-1", "interval": interval}
+
+    folder = shutil.copytree(pictures.folder, tmp_path / "pictures")
+    edited(folder, change)
+    return folder
+
+
+def test_the_accuracy_is_measured_again_and_reported(pictures, labelled):
+    report = check(pictures.folder, labelled)
+    found = {one["name"]: one["detail"] for one in report["checks"]}
+    said = "100.0% (12 of 12; 75.8% to 100.0%); the manifest records none to compare with"
+    assert report["ok"] and found["xnnpack-fp32 accuracy"] == said
+    assert len([name for name in found if name.endswith(" accuracy")]) == 4
+
+
+def test_an_accuracy_wholly_below_the_recorded_one_fails(pictures, labelled, tmp_path):
+    folder = recorded(pictures, tmp_path, [0.9, 1.0])
+    report = check(folder, labelled)
+    assert report["ok"] and report["checks"][-1]["detail"].endswith("; the manifest records 90.0% and more")
+    wrong = tmp_path / "wrong"
+    names = [label.id for label in pictures.spec.labels]
+    for path in labelled.glob("*/*.png"):  # each under the next label
+        target = wrong / names[(names.index(path.parent.name) + 1) % 3]
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    report = check(folder, wrong)
+    said = "0.0% (0 of 12; 0.0% to 24.2%) lies below what the manifest records, 90.0% and more"
+    assert not report["ok"] and report["checks"][-1] == {"name": "xnnpack-fp32 accuracy", "ok": False, "detail": said}
+
+
+def test_data_that_does_not_fit_the_bundle_is_refused(pictures, policy, labelled, tmp_path):
+    with pytest.raises(BadRequest, match="is a policy model; --data measures binary and multiclass ones"):
+        check(policy.folder, labelled)
+    with pytest.raises(BadInput, match="is not a folder of pictures in folders named by label ids"):
+        check(pictures.folder, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="holds nothing to measure on"):
+        check(pictures.folder, tmp_path / "empty")
+    (labelled / "square").mkdir()
+    shutil.copy(next(labelled.glob("*/*.png")), labelled / "square")
+    with pytest.raises(BadInput, match="has the label 'square'; the bundle's are circle, cross, star"):
+        check(pictures.folder, labelled)
+
+
+def test_a_table_of_rows_is_read_with_its_labels(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("\ufeffa,b,label\n1,2.5,left\n\n3,4,right\n", encoding="utf-8")
+    assert checks._rows(path) == [([1.0, 2.5], "left"), ([3.0, 4.0], "right")]
+    for text, says in [("a,b\n1,2\n", "last column is label or target"), ("", "last column is label or target")]:
+        path.write_text(text)
+        with pytest.raises(BadInput, match=says):
+            checks._rows(path)
+    path.write_text("a,label\nmuch,left\n")
+    with pytest.raises(BadInput, match="is not a table of numbers with a label column"):
+        checks._rows(path)
+    with pytest.raises(BadInput, match="cannot be read"):
+        checks._rows(tmp_path / "nowhere.csv")
+
+
+def test_the_command_measures_the_accuracy_and_names_the_first_that_failed(lokma, pictures, labelled, tmp_path):
+    folder = recorded(pictures, tmp_path, [1.1, 1.2])
+    done = lokma("check", folder, "--data", labelled)
+    assert done.returncode == 1 and "xnnpack-fp32 accuracy  100.0%" in done.stdout
+    assert done.stderr.splitlines()[-1].startswith(f"lokma: {folder} failed the check: xnnpack-fp32 accuracy: 100.0%")

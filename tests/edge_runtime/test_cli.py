@@ -95,7 +95,7 @@ def test_one_bad_input_does_not_stop_the_others(run, pictures, picture, tmp_path
         (["info"], "the following arguments are required: path; lokma info --help says more"),
         (["check", "BUNDLE", "--fast"], "unrecognized arguments: --fast; lokma check --help says more"),
         (["train"], "the following arguments are required: RECIPE; lokma train --help says more"),
-        (["export"], "the following arguments are required: run; lokma export --help says more"),
+        (["export"], "the following arguments are required: THING; lokma export --help says more"),
         (["bench", "--threads", "x"], "invalid int value: 'x'; lokma bench --help says more"),
         (["dashboard", "--port", "x"], "invalid int value: 'x'; lokma dashboard --help says more"),
         (["info", "nowhere"], "does not exist"),
@@ -128,13 +128,13 @@ def test_a_bundle_is_described_whatever_its_details_hold(run, policy, tmp_path):
 
 def test_a_check_passes_and_fails_by_its_exit_code(run, policy, tmp_path):
     code, out, err = run("check", policy.zip)
-    assert code == 0 and out.count("ok ") == 2 and err == ""
+    assert code == 0 and out.count("ok ") == 3 and err == ""
     folder = shutil.copytree(policy.folder, tmp_path / "altered")
     (folder / "onnx-fp32.onnx").write_bytes(b"x" * (folder / "onnx-fp32.onnx").stat().st_size)
     code, out, err = run("check", folder, "--json")
     report = json.loads(out)
-    assert code == 1 and not report["ok"] and [one["ok"] for one in report["checks"]] == [True, False]
-    assert err.startswith(f"lokma: {folder} failed the check: onnx-fp32: ") and err.count("\n") == 1
+    assert code == 1 and not report["ok"] and [one["ok"] for one in report["checks"]] == [False, None, True, False]
+    assert err.startswith(f"lokma: {folder} failed the check: hashes: onnx-fp32.onnx of ") and err.count("\n") == 1
 
 
 def test_what_is_missing_here_is_exit_code_3(run, policy, monkeypatch):

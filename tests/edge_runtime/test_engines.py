@@ -3,6 +3,8 @@ import ctypes
 import dataclasses
 import gc
 import json
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -11,12 +13,38 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_runtime import engines
-from edge_runtime.engines import MAX_THREADS, available, by_name, default_threads, open_session
+from edge_runtime.engines import MAX_THREADS, available, by_name, default_threads, executorch, open_session
 from edge_runtime.errors import BadBundle, BadInput, BadRequest, EngineError, Missing
 from edge_runtime.spec import TensorSpec
 
 ENGINE = {"xnnpack-fp32": "executorch", "onnx-fp32": "onnxruntime"}
 FP32 = sorted(ENGINE)
+# Exported apart: Python's own quantized kernels and lokma's cannot live in one process.
+QUANTIZED = """
+from pathlib import Path
+import torch, executorch.kernels.quantized
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+from executorch.exir import to_edge
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+row = (torch.ones(1, 4),)
+def write(model, name):
+    Path(name).write_bytes(to_edge(torch.export.export(model, row)).to_executorch().buffer)
+plain = torch.export.export(torch.nn.Linear(4, 2), row).module()
+write(torch.nn.Linear(4, 2), "plain.pte")
+prepared = prepare_pt2e(plain, XNNPACKQuantizer().set_global(get_symmetric_quantization_config()))
+prepared(*row)
+write(convert_pt2e(prepared), "quantized.pte")
+"""
+MAPPED = """
+import sys
+from pathlib import Path
+from edge_runtime.engines import open_session
+from edge_runtime.spec import TensorSpec
+x, y = TensorSpec("x", "float32", ("batch", 4)), TensorSpec("y", "float32", ("batch", 2))
+session = open_session("executorch", Path(sys.argv[1]), None, (x,), (y,))
+assert len(session.run({"x": bytes(16)})["y"].tobytes()) == 8
+print("libexecutorch_kernels_quantized" in Path("/proc/self/maps").read_text())
+"""
 NUMBERS = TensorSpec("x", "float32", ("batch", 4))
 
 
@@ -259,8 +287,6 @@ def test_an_engine_that_cannot_be_imported_is_missing(monkeypatch):
 
 
 def test_a_library_that_cannot_be_loaded_is_missing(monkeypatch, tmp_path):
-    from edge_runtime.engines import executorch
-
     (tmp_path / "liblokma.so").write_bytes(b"not a library")
     monkeypatch.setattr(executorch, "NATIVE", tmp_path)
     monkeypatch.setattr(executorch, "_library", None)
@@ -331,6 +357,31 @@ def test_a_pte_that_asks_for_more_memory_than_there_is_is_refused(policy, size):
         open_session("executorch", data, None, policy.spec.inputs, policy.spec.outputs)
 
 
+def test_a_pte_of_a_newer_executorch_is_refused(policy):
+    data = policy.artifacts["xnnpack-fp32"]
+    assert data[4:8] == b"ET12"
+    newer = data[:4] + b"ET13" + data[8:]
+    with pytest.raises(EngineError, match=r"InvalidProgram, this is not a \.pte, .* or written for a newer") as caught:
+        open_session("executorch", newer)
+    assert caught.value.code == "InvalidProgram"
+
+
+@pytest.mark.parametrize("code", [*executorch._MEANINGS, 0x7F])
+def test_every_error_code_of_executorch_is_named_and_explained(policy, code):
+    name, meaning = executorch._MEANINGS.get(code, ("error 0x7f", "an error that this version has no words for"))
+    with pytest.raises(EngineError, match=f"ExecuTorch 1.5.1 failed: {name}, {meaning}") as caught:
+        opened(policy)._refuse(code, "failed")
+    assert caught.value.code == name and EngineError("closed").code is None
+
+
+def test_the_quantized_kernels_are_loaded_for_a_pte_that_lists_them_and_for_no_other(tmp_path):
+    done = subprocess.run([sys.executable, "-c", QUANTIZED], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name, mapped in (("plain.pte", "False"), ("quantized.pte", "True")):
+        done = subprocess.run([sys.executable, "-c", MAPPED, name], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.stdout.split(), done.returncode) == ([mapped], 0), done.stderr
+
+
 def test_a_pte_that_names_an_operator_that_this_build_lacks_is_refused(pictures):
     def foreign(program):
         for plan in program.execution_plan:
@@ -338,8 +389,9 @@ def test_a_pte_that_names_an_operator_that_this_build_lacks_is_refused(pictures)
                 operator.name = "aten::dream"
 
     data = altered_pte(pictures.artifacts["xnnpack-fp32"], foreign)
-    with pytest.raises(EngineError, match=r"OperatorMissing, the file needs an operator .*aten::dream"):
+    with pytest.raises(EngineError, match=r"OperatorMissing, the file needs an operator .*aten::dream") as caught:
         open_session("executorch", data, None, pictures.spec.inputs, pictures.spec.outputs)
+    assert caught.value.code == "OperatorMissing"
 
 
 def test_a_pte_without_a_spec_or_without_forward_is_refused(policy):

@@ -93,6 +93,8 @@ def test_what_was_compiled_stays_until_the_wheel_is_written(hook, sdk, monkeypat
     engine, data = initialize(hook)
     ((native, inside),) = data["force_include"].items()
     assert inside == "edge_runtime/_native" and (Path(native) / "LICENSE.executorch").read_text() == "free"
+    notices = (Path(native) / "NOTICES").read_text(encoding="utf-8")
+    assert all(name in notices for name in ("XNNPACK", "cpuinfo", "pthreadpool", "KleidiAI", "Eigen", "pocketfft"))
     assert data["tag"] == f"py3-none-{TARGET}" and data["pure_python"] is False
     engine.finalize("standard", data, "")
     assert not list((tmp_path / "temp").iterdir())

@@ -31,9 +31,34 @@ def test_one_number_answers_for_both_labels_of_a_binary_model(value, label, prob
     assert dict(answer.top(2)) == {"pizza": pytest.approx(1 - value), "steak": pytest.approx(value)}
 
 
+@pytest.mark.parametrize(
+    ("threshold", "labels"),
+    [(0.0, ["steak", "pizza", "sushi"]), (0.2, ["steak", "pizza"]), (0.7, ["steak"]), (0.71, [])],
+)
+def test_a_multilabel_model_has_the_labels_that_reach_the_threshold(threshold, labels):
+    assert Prediction("multilabel", LABELS, (0.2, 0.7, 0.1)).labels_at(threshold) == labels
+
+
+@pytest.mark.parametrize(("threshold", "label"), [(0.3, "steak"), (0.4, "steak"), (0.41, "pizza"), (1, "pizza")])
+def test_a_binary_model_answers_its_second_label_from_the_threshold_on(threshold, label):
+    assert Prediction("binary", LABELS[:2], (0.4,)).labels_at(threshold) == [label]
+
+
+@pytest.mark.parametrize(("task", "threshold"), [("multiclass", 0.5), ("policy", 0.5), ("regression", 0.5)])
+def test_a_threshold_is_refused_where_it_decides_nothing(task, threshold):
+    with pytest.raises(BadRequest, match=f"a {task} model has no threshold; binary and multilabel ones have"):
+        Prediction(task, LABELS, (0.2, 0.7, 0.1)).labels_at(threshold)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_that_is_no_probability_is_refused(threshold):
+    with pytest.raises(BadRequest, match="a threshold is a probability from 0 to 1; got"):
+        Prediction("multilabel", LABELS, (0.2, 0.7, 0.1)).labels_at(threshold)
+
+
 def test_a_regression_answers_with_a_number_and_has_no_labels():
-    answer = Prediction("regression", (), (3.5,))
-    assert (answer.value, answer.label, answer.probability, answer.action) == (3.5, None, None, None)
+    answer = Prediction("regression", (), (3.5,), unit="euro")
+    assert (answer.value, answer.unit, answer.label, answer.probability) == (3.5, "euro", None, None)
     with pytest.raises(BadRequest, match="labels of a model that has none"):
         answer.top()
 

@@ -5,6 +5,8 @@ import json
 import random
 import re
 import shutil
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -12,8 +14,10 @@ import pytest
 from PIL import Image
 
 from edge_runtime import load, predictor
+from edge_runtime.bundle import Artifact
 from edge_runtime.check import check
 from edge_runtime.errors import BadBundle, BadInput, BadRequest, EngineError, LokmaError, Missing
+from edge_runtime.predictor import Predictor
 from edge_runtime.spec import differing_field
 
 FP32 = ["xnnpack-fp32", "onnx-fp32"]
@@ -55,12 +59,149 @@ def test_every_way_to_give_a_picture_gets_the_same_answer(pictures, tmp_path):
     assert len({loaded.predict(x).values for x in given}) == 1
 
 
-def test_a_pil_photograph_is_turned_upright(pictures, draw):
+def test_a_photograph_is_turned_upright_in_every_encoded_form(pictures, draw, tmp_path):
     loaded, upright, exif = load(pictures.folder), draw(40, 30, 3), Image.Exif()
     exif[0x0112] = 6
-    handle = io.BytesIO()
-    upright.transpose(Image.Transpose.ROTATE_90).save(handle, "PNG", exif=exif)
-    assert loaded.predict(Image.open(handle)).values == loaded.predict(upright).values
+    path = tmp_path / "turned.png"
+    upright.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    with Image.open(path) as pil, path.open("rb") as handle:
+        forms = [path, str(path), path.read_bytes(), bytearray(path.read_bytes()), handle, pil]
+        assert {loaded.predict(x).values for x in forms} == {loaded.predict(upright).values}
+
+
+class Sees:
+    """A session that keeps what it was given."""
+
+    threads, versions = 1, {}
+
+    def run(self, inputs):
+        (self.tensor,) = (bytes(value) for value in inputs.values())
+        return {"probabilities": memoryview(np.float32([0.2, 0.7, 0.1]))}
+
+
+@pytest.mark.parametrize("resize", [16, 18])
+def test_an_array_of_the_models_size_is_its_tensor_only_where_nothing_is_resized(pictures, draw, resize):
+    spec = dataclasses.replace(pictures.spec, image=dataclasses.replace(pictures.spec.image, resize=resize))
+    session, picture = Sees(), draw(16, 16, 5)
+    seeing = Predictor(spec, Artifact("a", "a", "executorch", "fp32", "", 1), session)
+    seeing.predict(picture)
+    expected, pixels = session.tensor, np.asarray(picture)
+    assert (expected == pixels.tobytes()) == (resize == 16)
+    for x in (pixels, np.asfortranarray(pixels), np.repeat(pixels, 2, 1)[:, ::2]):
+        session.tensor = None
+        seeing.predict(x)
+        assert session.tensor == expected
+    with pytest.raises(BadInput, match="an array is a picture when it is uint8"):
+        seeing.predict(pixels.astype(np.int8))
+
+
+@pytest.mark.parametrize("name", FP32)
+def test_a_batch_is_answered_as_its_inputs_one_by_one(pictures, policy, name):
+    for tiny, xs in ((pictures, pictures.goldens), (policy, policy.inputs.tolist()), (policy, policy.inputs.numpy())):
+        loaded = load(tiny.folder, name)
+        answers = loaded.predict_batch(xs)
+        assert [one.label for one in answers] == [loaded.predict(x).label for x in xs]
+        for answer, x in zip(answers, xs, strict=True):
+            assert answer.values == pytest.approx(loaded.predict(x).values, rel=1e-5, abs=1e-6)
+            assert set(answer.ms) == {"decode", "preprocess", "inference", "postprocess"}
+        assert loaded.predict_batch(iter(xs)) == answers and loaded.predict_batch([]) == []
+
+
+@pytest.mark.parametrize(("name", "calls"), [("xnnpack-fp32", 3), ("onnx-fp32", 1)])
+def test_a_batch_is_one_call_where_the_artifact_takes_batches(pictures, monkeypatch, name, calls):
+    loaded, counted = load(pictures.folder, name), []
+    run = loaded.session.run
+    monkeypatch.setattr(loaded.session, "run", lambda inputs: (counted.append(inputs), run(inputs))[1])
+    loaded.predict_batch(pictures.goldens)
+    assert len(counted) == calls
+
+
+@pytest.mark.parametrize(
+    ("xs", "says"),
+    [
+        ([[1, 2, 3, 4], [1, 2, float("nan"), 4]], "input 2 of the batch: tiny-balance takes 4 .*; column 3 is nan"),
+        ([1, 2, 3, 4], "input 1 of the batch: tiny-balance takes 4 numbers"),
+        ("rows.csv", "a batch is a list of inputs, not one str; `predict` takes one"),
+        ({"x": 1}, "a batch is a list of inputs, not one dict"),
+    ],
+)
+def test_a_batch_with_a_bad_input_is_refused_and_says_which(policy, xs, says):
+    with pytest.raises(BadInput, match=says):
+        load(policy.folder).predict_batch(xs)
+
+
+@pytest.fixture
+def named(policy):
+    """The policy's model, with columns that have names."""
+    loaded = load(policy.folder)
+    return Predictor(dataclasses.replace(loaded.spec, columns=("x", "v", "a", "w")), loaded.artifact, loaded.session)
+
+
+def test_a_row_with_names_is_answered_whatever_their_order(named, policy):
+    x, v, a, w = policy.goldens[0]
+    expected = named.predict([x, v, a, w])
+    assert named.predict({"w": w, "a": a, "x": x, "v": v}) == expected
+    assert named.predict_batch([{"a": a, "x": x, "v": v, "w": w}]) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"x": 1, "v": 2, "a": 3}, r"takes 4 numbers \(x, v, a, w\); the row lacks \['w'\]"),
+        ({"x": 1, "v": 2, "a": 3, "w": 4, "y": 5}, r"the row has \['y'\] besides"),
+        ({"x": 1, "v": 2, "a": 3, "W": 4}, r"the row lacks \['w'\] and has \['W'\] besides"),
+        ({"x": 1, "v": float("nan"), "a": 3, "w": 4}, "column 'v' is nan"),
+        ({"x": 1, "v": "2", "a": 3, "w": 4}, "takes 4 numbers .*; got"),
+        ([1, 2, 3], "takes 4 numbers .*; got 3"),
+    ],
+)
+def test_a_row_with_other_names_is_refused_by_them(named, row, says):
+    with pytest.raises(BadInput, match=says):
+        named.predict(row)
+
+
+def test_an_answer_brings_the_unit_of_its_values(policy):
+    assert load(policy.folder).predict(policy.goldens[0]).unit == "return"
+
+
+def test_what_was_tuned_is_loaded_unless_something_else_is_asked_for(policy, monkeypatch):
+    from edge_runtime import tuned
+
+    monkeypatch.setattr(tuned, "remembered", lambda bundle: tuned.Choice("onnx-fp32", 1))
+    loaded = load(policy.folder)
+    assert (loaded.artifact.id, loaded.session.threads) == ("onnx-fp32", 1)
+    assert load(policy.folder, threads=2).session.threads == 2
+    assert load(policy.folder, "xnnpack-fp32").artifact.id == "xnnpack-fp32"
+    monkeypatch.setattr(tuned, "remembered", lambda bundle: None)
+    assert load(policy.folder).artifact.id == "xnnpack-fp32"
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_strict_is_asked_of_every_artifact_that_is_loaded(policy, monkeypatch, bare):
+    from edge_runtime import profile
+
+    asked = []
+    monkeypatch.setattr(profile, "require_delegated", lambda session, one, *, strict: asked.append((one.id, strict)))
+    path = policy.folder / "xnnpack-fp32.pte" if bare else policy.folder
+    load(path)
+    load(path, strict=True)
+    assert asked == [("xnnpack-fp32", False), ("xnnpack-fp32", True)]
+
+
+def test_an_artifact_that_strict_refuses_is_closed(policy, monkeypatch):
+    from edge_runtime import profile
+
+    opened = []
+
+    def refuse(session, artifact, *, strict):
+        opened.append(session)
+        raise EngineError("outside XNNPACK")
+
+    monkeypatch.setattr(profile, "require_delegated", refuse)
+    with pytest.raises(EngineError, match="outside XNNPACK"):
+        load(policy.folder, strict=True)
+    with pytest.raises(EngineError, match="this session was closed"):
+        opened[0].run({"observation": np.zeros(4, np.float32)})
 
 
 @pytest.mark.parametrize(
@@ -94,11 +235,13 @@ def test_a_row_is_answered_with_the_greedy_action(policy, name):
         ([], "takes 4 numbers .*; got 0"),
         ([1, 2, 3, "x"], "takes 4 numbers"),
         ([1, 2, 3, None], "takes 4 numbers"),
-        ([1, 2, 3, float("nan")], r"takes 4 numbers .*, all finite; got \[1.0, 2.0, 3.0, nan\]"),
-        ([1, 2, 3, 1e39], "all finite"),
+        ([1, 2, 3, float("nan")], r"takes 4 numbers .*, all finite; column 4 is nan"),
+        ([1, 1e39, 3, 4], "all finite; column 2 is inf"),
         ([1, 2, 3, 10**400], "takes 4 numbers"),
         ("hello", "takes 4 numbers .*; got 'hello'"),
         (b"0123456789abcdef", "takes 4 numbers .*; got b'"),
+        ({"x": 1, "v": 2, "a": 3, "w": 4}, "takes 4 numbers .* and names no columns; give the numbers in their order"),
+        ([1, 2, 3, 4j], "takes 4 numbers .*; got"),
         (None, "takes 4 numbers .*; got None"),
         (5, "takes 4 numbers .*; got 5"),
         (np.zeros((4, 1)), r"takes 4 numbers .*; got the shape \(4, 1\)"),
@@ -206,7 +349,8 @@ def test_a_manifest_whose_spec_is_not_the_artifacts_is_refused(pictures, tmp_pat
     with pytest.raises(BadBundle, match=says):
         load(folder, name)
     report = check(folder)
-    assert not report["ok"] and all(field in one["detail"] for one in report["checks"])
+    said = {one["name"]: one["detail"] for one in report["checks"]}
+    assert not report["ok"] and all(field in said[artifact] for artifact in pictures.artifacts)
 
 
 @pytest.mark.parametrize("name", FP32)
@@ -289,3 +433,21 @@ def test_a_bundle_of_another_hash_with_the_right_manifest_loads(copied):
 def test_the_spec_of_a_predictor_is_frozen(policy):
     with pytest.raises(dataclasses.FrozenInstanceError):
         load(policy.folder).spec.name = "other"  # type: ignore[misc]
+
+
+def test_a_tuned_thread_count_gives_way_to_the_pool_that_the_process_has(pictures, policy, lokma_home):
+    code = f"""
+from edge_runtime import load, tuned
+from edge_runtime.bundle import open_bundle
+bundle = open_bundle({str(pictures.zip)!r})
+tuned.remember(bundle, {{"choice": {{"artifact": "xnnpack-int8", "threads": 1}}}})
+print(load({str(pictures.zip)!r}).session.threads, load({str(policy.zip)!r}).session.threads)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1"]
+
+
+def test_a_bare_file_is_refused_where_signatures_are_asked_for(pictures, monkeypatch, tmp_path):
+    monkeypatch.setenv("LOKMA_TRUSTED_SIGNERS", str(tmp_path / "signers"))
+    with pytest.raises(BadBundle, match="sign"):
+        load(pictures.folder / "xnnpack-fp32.pte")

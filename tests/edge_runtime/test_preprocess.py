@@ -1,7 +1,9 @@
 import contextlib
 import io
 import struct
+import sys
 import threading
+import types
 import warnings
 import zlib
 
@@ -9,13 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, features
+from PIL import Image, ImageFile, features
 
 from edge_runtime.errors import BadInput
 from edge_runtime.preprocess import MAX_PIXELS, open_picture, to_pixels
 from edge_runtime.spec import ImageSpec
 
 IMAGE = ImageSpec(resize=18, crop=16)
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100
 
 
 def encoded(picture, kind, **options):
@@ -28,6 +31,14 @@ def seen(source, image=IMAGE, exact=True):
     """The tensor of a picture: int (crop, crop, 3)."""
     pixels = to_pixels(open_picture(source, image, exact=exact), image)
     return np.frombuffer(pixels, np.uint8).reshape(image.crop, image.crop, 3).astype(int)
+
+
+def png_of(*chunks):
+    """A PNG of these chunks, whatever they say."""
+    parts = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def solid(color, mode="RGB", size=(40, 30)):
@@ -143,9 +154,80 @@ def test_a_picture_without_a_white_is_refused(array, says):
         seen(encoded(Image.fromarray(array), "TIFF"))
 
 
-def test_the_first_frame_of_an_animation_is_read():
-    frames = [solid((250, 0, 0)), solid((0, 0, 250))]
-    assert (seen(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (250, 0, 0)).all()
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "MPO", *(["WEBP"] if features.check("webp") else [])])
+def test_the_first_frame_of_an_animation_is_read(kind):
+    first, second = solid((250, 0, 0)), solid((0, 0, 250))
+    data = encoded(first, kind, save_all=True, append_images=[second])
+    assert Image.open(io.BytesIO(data)).n_frames == 2
+    assert np.abs(seen(data) - (250, 0, 0)).max() <= 4  # MPO and WebP are lossy
+
+
+def test_16_bit_color_is_scaled_to_8_bits():
+    rows = b"".join(b"\0" + struct.pack(">HHH", 65535, 32768, 0) * 40 for _ in range(30))
+    head = struct.pack(">IIBBBBB", 40, 30, 16, 2, 0, 0, 0)
+    data = png_of((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    assert (seen(data) == (255, 128, 0)).all()
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_large_cmyk_photograph_and_a_turned_one_are_read_at_a_reduced_scale_too(draw, exact):
+    data, image = encoded(solid((0, 255, 255, 0), "CMYK", (400, 300)), "JPEG"), ImageSpec(18, 16)
+    assert np.abs(seen(data, image, exact=exact) - (255, 0, 0)).max() <= 2
+    upright, exif = draw(400, 300, 2), Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", quality=95, exif=exif)
+    difference = np.abs(seen(turned, image, exact=exact) - seen(upright, image))
+    assert difference.max() <= 9 and difference.mean() < 3  # 6 and 1.8; lying on its side: 79 and 23
+
+
+def test_a_mono_jpeg_is_read_at_a_reduced_scale_too(draw):
+    grey = draw(400, 300, 2).convert("L")
+    assert np.abs(seen(encoded(grey, "JPEG", quality=95), exact=False) - seen(grey)).max() <= 6
+
+
+@pytest.mark.parametrize("form", ["path", "bytes", "file"])
+def test_heic_says_what_reads_it(tmp_path, monkeypatch, form):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
+    path = tmp_path / "IMG_0001.HEIC"
+    path.write_bytes(HEIC)
+    source = {"path": path, "bytes": HEIC, "file": io.BytesIO(HEIC)}[form]
+    with pytest.raises(BadInput, match="is HEIC; pip install pillow-heif reads it here, or save it as JPEG"):
+        seen(source)
+
+
+def test_heic_is_read_where_its_plug_in_is_installed_and_imports_it_only_then(draw, monkeypatch):
+    picture, registered = draw(40, 30, 4), []
+
+    class HeifFile(ImageFile.ImageFile):
+        format = "HEIF"
+
+        def _open(self):
+            self._mode, self._size = "RGB", picture.size
+
+        def load(self):
+            self.im = picture.im
+            return Image.Image.load(self)
+
+    def register():
+        registered.append(True)
+        Image.register_open("HEIF", HeifFile, lambda head: head[4:8] == b"ftyp")
+
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    plug_in = types.ModuleType("pillow_heif")
+    plug_in.register_heif_opener = register  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pillow_heif", plug_in)
+    with pytest.raises(BadInput, match="is not a picture"):
+        seen(b"text" * 20)
+    seen(encoded(picture, "PNG"))
+    assert not registered
+    assert (seen(HEIC) == seen(picture)).all() and registered == [True]
+
+
+def test_a_picture_of_the_models_size_is_its_own_tensor(draw):
+    picture = draw(16, 16, 1)
+    assert (seen(picture, ImageSpec(16, 16)) == np.asarray(picture)).all()
+    assert (seen(picture, ImageSpec(18, 16)) != np.asarray(picture)).any()  # 18 asks for a resize before the crop
 
 
 @pytest.mark.skipif(not features.check("webp"), reason="this Pillow has no WebP")
@@ -220,13 +302,8 @@ def test_a_lazy_picture_that_is_cut_off_is_refused(draw):
 
 def bomb(width, height):
     """A PNG of one colour, a few kilobytes, that says it is huge."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    rows = zlib.compress(b"\0" * 100_000, 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return png_of((b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 100_000, 9)), (b"IEND", b""))
 
 
 @pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (MAX_PIXELS + 1, 1), (9_000, 10_000)])

@@ -28,6 +28,12 @@ SPEC = ModelSpec(
     normalise=Normalise((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)),
     architecture=Architecture("cnn", {"width": 8}),
 )
+TABLE = ModelSpec(
+    name="prices",
+    task="regression",
+    inputs=(TensorSpec("row", "float32", ("batch", 2)),),
+    outputs=(TensorSpec("price", "float32", ("batch", 1), "euro"),),
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -37,6 +43,24 @@ JSON = st.recursive(
 
 def test_a_spec_survives_json_unchanged():
     assert ModelSpec.from_dict(json.loads(json.dumps(SPEC.to_dict()))) == SPEC
+
+
+def test_a_tables_columns_survive_json_and_a_spec_from_before_there_were_any_has_none():
+    table = dataclasses.replace(TABLE, columns=("age", "bmi"))
+    assert ModelSpec.from_dict(json.loads(json.dumps(table.to_dict()))) == table
+    old = table.to_dict()
+    del old["columns"]
+    assert ModelSpec.from_dict(old).columns == ()
+
+
+@pytest.mark.parametrize(
+    "columns", [("age",), ("age", "bmi", "sex"), ("age", "age"), ("age", ""), ("age", "b\n"), (1, 2)]
+)
+def test_columns_that_do_not_fit_the_input_are_refused(columns):
+    with pytest.raises(
+        BadBundle, match=r"names \d columns for an input|column names that are printable text, each once"
+    ):
+        dataclasses.replace(TABLE, columns=columns)
 
 
 def test_a_sample_has_the_shape_without_the_batch():
@@ -77,6 +101,7 @@ def test_a_sample_has_the_shape_without_the_batch():
         ({"labels": (Label("a\n", "no", "no"), Label("b", "b", "b"))}, "whose id or display name is not"),
         ({"task": "binary"}, "has 2 outputs and 2 labels; a binary model has 1 and 2"),
         ({"architecture": Architecture("", {})}, "an architecture with a name"),
+        ({"columns": ("a", "b")}, "names 2 columns for an input of the shape"),
     ],
 )
 def test_a_spec_that_cannot_be_acted_on_is_refused_by_name(change, says):
@@ -93,6 +118,7 @@ def test_a_spec_that_cannot_be_acted_on_is_refused_by_name(change, says):
         ({"inputs": [{"name": "x", "dtype": [], "shape": ["batch", 4]}]}, "cannot be read: unhashable"),
         ({"normalise": {"mean": [10**400] * 3, "std": [1, 1, 1]}}, "cannot be read: int too large"),
         ({"architecture": {"name": "cnn", "arguments": 3}}, "named arguments"),
+        ({"columns": "ab"}, "cannot be read: columns must be a list of names"),
     ],
 )
 def test_json_of_the_wrong_kind_is_refused(change, says):

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime import store
-from edge_runtime.errors import BadRequest, Missing
+from edge_runtime import store, writing
+from edge_runtime.errors import BadBundle, BadRequest, Missing
 
 KILLED = """
 import sys, time
 from pathlib import Path
-from edge_runtime.store import whole_folder
+from edge_runtime.writing import whole_folder
 for version in range(1, 100_000):
     with whole_folder(Path(sys.argv[1])) as folder:
         for name in range(20):
@@ -26,7 +26,7 @@ for version in range(1, 100_000):
 
 
 def write(target: Path, text: str) -> None:
-    with store.whole_folder(target) as folder:
+    with writing.whole_folder(target) as folder:
         for name in ("a", "b"):
             (folder / name).write_text(text)
 
@@ -46,7 +46,7 @@ def test_a_folder_appears_whole_and_replaces_the_old_one(tmp_path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug"), SystemExit(1)])
 def test_what_interrupts_the_writing_leaves_the_old_folder(tmp_path, error):
     write(tmp_path / "one", "old")
-    with pytest.raises(type(error)), store.whole_folder(tmp_path / "one") as folder:
+    with pytest.raises(type(error)), writing.whole_folder(tmp_path / "one") as folder:
         (folder / "a").write_text("half")
         raise error
     assert names(tmp_path) == ["one"] and (tmp_path / "one/a").read_text() == "old"
@@ -83,7 +83,7 @@ def test_an_interruption_between_the_two_renames_brings_the_old_folder_back(tmp_
 def test_a_missing_file_in_the_body_is_named(tmp_path):
     with (
         pytest.raises(BadRequest, match=r"No such file or directory \(.*gone"),
-        store.whole_folder(tmp_path / "one"),
+        writing.whole_folder(tmp_path / "one"),
     ):
         (tmp_path / "gone").read_text()
     assert names(tmp_path) == []
@@ -136,7 +136,7 @@ def test_an_old_folder_that_a_killed_process_set_aside_comes_back(tmp_path):
     aside = tmp_path / f".one.{dead_process()}.abcdefgh.old"
     aside.mkdir()
     (aside / "a").write_text("old")
-    with pytest.raises(RuntimeError), store.whole_folder(tmp_path / "one"):
+    with pytest.raises(RuntimeError), writing.whole_folder(tmp_path / "one"):
         raise RuntimeError("a bug")
     assert names(tmp_path) == ["one"] and (tmp_path / "one/a").read_text() == "old"
 
@@ -154,7 +154,7 @@ def test_the_home_folder_is_the_environments(monkeypatch, tmp_path):
     assert store.home() == tmp_path / "home"
     monkeypatch.delenv("LOKMA_HOME")
     monkeypatch.setenv("HOME", "/somewhere")
-    assert store.home() == Path("/somewhere/.cache/lokma")
+    assert store.home() == Path("/somewhere/.lokma")
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
@@ -241,3 +241,62 @@ def test_the_memory_keeps_the_newest_files_only(tmp_path, hashed, monkeypatch):
         store.remembered_sha256(tmp_path / name)
     kept = json.loads((store.home() / "seen.json").read_text())
     assert [Path(path).name for path in kept] == ["b", "c", "d"]
+
+
+def test_a_file_is_replaced_whole_or_stands_as_it_was(tmp_path, monkeypatch):
+    writing.replace_file(tmp_path / "file", b"old")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            writing.replace_file(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"old" and names(tmp_path) == ["file"]
+    writing.replace_file(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new" and names(tmp_path) == ["file"]
+
+
+def test_a_file_is_flushed_before_the_rename_and_its_folder_after(tmp_path, monkeypatch):
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("flush"), fsync(handle))[1])
+    monkeypatch.setattr(Path, "replace", lambda self, target: (done.append("rename"), replace(self, target))[1])
+    writing.replace_file(tmp_path / "file", b"new")
+    assert done == ["flush", "rename", "flush"]
+
+
+def test_a_lock_is_held_by_one_and_freed_by_the_end_of_its_process(tmp_path):
+    lock = tmp_path / "deep" / ".lock"
+    code = (
+        "import sys, time; from pathlib import Path; from edge_runtime import writing\n"
+        "with writing.locked(Path(sys.argv[1]), 'busy'): print('held', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, lock], stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline() == b"held\n"
+    with pytest.raises(BadRequest, match=r"^busy$"), writing.locked(lock, "busy"):
+        pass
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    with writing.locked(lock, "busy"):
+        assert lock.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"active": "3", "previous": null}', '{"active": true, "previous": 1}']
+)
+def test_a_damaged_note_of_what_is_active_is_named(text):
+    file = store.home() / "bundles" / "digits" / "active.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    with pytest.raises(BadBundle, match=r"active.json cannot be read .*; install digits again"):
+        store.installed("digits")
+    assert store.installed_names() == ["digits"]
+
+
+def test_a_name_that_is_no_bundles_name_is_not_looked_for():
+    (store.home() / "x").mkdir(parents=True)
+    (store.home() / "x" / "active.json").write_text('{"active": 1, "previous": null}')
+    assert store.installed("../x") is None and store.installed("") is None and store.installed("x\n") is None

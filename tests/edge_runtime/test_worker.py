@@ -5,7 +5,7 @@ import pytest
 
 from edge_runtime import load
 from edge_runtime.errors import EngineError
-from edge_runtime.worker import STAGES, Worker, device, peak_rss_bytes
+from edge_runtime.worker import STAGES, Worker, device, killed_by, peak_rss_bytes
 
 READY = 'print(\'{"started": 1, "import": 2, "load": 3, "versions": {}}\', flush=True);'
 
@@ -59,6 +59,17 @@ def test_a_child_that_dies_between_two_questions_is_an_error():
         worker._child.wait()
         with pytest.raises(EngineError, match="the measured process stopped: it said nothing"):
             worker.ask([1])
+
+
+def test_a_child_that_a_signal_ended_names_it():
+    with (
+        python(
+            "import os, signal, sys; sys.stderr.write('some chatter'); os.kill(os.getpid(), signal.SIGILL)"
+        ) as worker,
+        pytest.raises(EngineError, match="the measured process stopped: it was ended by SIGILL"),
+    ):
+        worker.ready()
+    assert killed_by(0) is None and killed_by(3) is None and killed_by(-9999) == "it was ended by the signal 9999"
 
 
 def test_a_child_that_says_something_else_is_an_error():

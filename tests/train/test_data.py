@@ -14,7 +14,7 @@ from PIL import Image
 
 from edge_runtime.errors import BadData, BadRequest, LokmaError, Missing
 from edge_runtime.spec import ImageSpec
-from edge_runtime.store import whole_folder
+from edge_runtime.writing import whole_folder
 from train import data as data_module
 from train.data import FOODVISION_SHA256, image_data, image_folder, load_pixels
 from train.digits import write_digits

@@ -1,0 +1,65 @@
+"""`lokma export THING --dry-run`: what would be done, and what must be said first. Nothing is written."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.spec import ModelSpec
+from export.asked import Asked
+from export.export import applicable, check_recipes, parts_of, target_of
+from export.recipes import chosen
+from export.sources import plan_of
+
+
+def planned(
+    thing: Any, recipes: str = "main", out: str | Path = "bundles", name: str | None = None, **said: Any
+) -> dict[str, Any]:
+    """What `export` would do with the same arguments, as plain data; runs no code of a user's file."""
+    with contextlib.closing(plan_of(thing, Asked.of(**said))) as plan:
+        check_recipes(recipes)
+        rows = {} if "auto" in parts_of(recipes) else applicable(recipes, chosen(recipes), plan.engines, plan.why)
+        data = plan.data
+        sides = None if data is None else {"name": data.name, "train": len(data.train), "test": len(data.test)}
+        return {
+            "source": {"kind": plan.kind, "what": plan.what},
+            "bundle": str(target_of(plan, out, name)),
+            "spec": plan.spec.to_dict() if plan.spec else None,
+            "recipes": list(rows) or ["auto: chosen once the model is read"],
+            "data": sides or ("the run's own" if plan.kind == "run" else None),
+            "missing": list(plan.missing),
+        }
+
+
+def text_of(plan: Mapping[str, Any]) -> str:
+    """The plan as lines to read."""
+    data = plan["data"]
+    if isinstance(data, dict):
+        data = f"{data['name']}: {data['train']} inputs to calibrate on, {data['test']} to judge by"
+    lines = [
+        f"source   {plan['source']['kind']}: {plan['source']['what']}",
+        f"bundle   {plan['bundle']}",
+        *(_spec_lines(ModelSpec.from_dict(plan["spec"])) if plan["spec"] else ["spec     not known yet"]),
+        f"recipes  {', '.join(plan['recipes'])}",
+        f"data     {data or 'none'}",
+        *(f"missing  {ask}" for ask in plan["missing"]),
+    ]
+    return "\n".join(lines)
+
+
+def _spec_lines(spec: ModelSpec) -> list[str]:
+    labels = ", ".join(label.id for label in spec.labels[:10]) + (", …" if len(spec.labels) > 10 else "")
+    given = spec.inputs[0]
+    lines = [f"spec     {spec.task}, {len(spec.labels)} labels: {labels}", f"input    {given.dtype} {given.shape}"]
+    if spec.image:
+        image = spec.image
+        lines.append(f"picture  short side to {image.resize} px ({image.filter}), the middle {image.crop} px")
+    if spec.normalise:
+        lines.append(f"inside   (x - {_short(spec.normalise.mean)}) / {_short(spec.normalise.std)}")
+    return lines
+
+
+def _short(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in values[:4]) + (", …)" if len(values) > 4 else ")")

@@ -1,0 +1,42 @@
+"""`lokma export`: the dry run, and exit codes."""
+
+import json
+
+from edge_runtime.cli import main
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys, run):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(run), "--dry-run", "--recipes", "onnx-fp32"]) == 0
+    said = capsys.readouterr().out
+    assert "source   run: " in said and "multiclass, 10 labels: 0, 1, 2" in said
+    assert "recipes  onnx-fp32" in said and "data     the run's own" in said and "missing" not in said
+    assert not list(tmp_path.glob("bundles*"))
+
+
+def test_a_dry_run_says_what_must_be_given_first_without_running_her_code(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.py").write_text("open('touched', 'w')\n")
+    assert main(["export", "model.py:make", "--dry-run", "--json"]) == 2
+    plan = json.loads(capsys.readouterr().out)
+    assert [text.split(":")[0] for text in plan["missing"]] == [
+        "--data",
+        "--labels A,B,C",
+        "--input N",
+        "--mean and --std",
+    ]
+    assert plan["spec"] is None and plan["bundle"] == "bundles/model"
+    assert (
+        main(["export", "model.py:make", "--dry-run", "--labels", "a,b", "--input", "16", "--mean", "0", "--std", "1"])
+        == 2
+    )
+    said = capsys.readouterr().out
+    assert "short side to 16 px (bilinear), the middle 16 px" in said and "missing  --data" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) in (["home", "model.py"], ["model.py"])
+
+
+def test_a_missing_thing_and_a_run_with_options_exit_with_2_and_one_line(tmp_path, capsys, run):
+    assert main(["export", str(tmp_path / "nope.pt2")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["export", str(run), "--labels", "a,b"]) == 2
+    assert "is a run and says itself: labels; leave out --labels" in capsys.readouterr().err
