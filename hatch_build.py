@@ -82,6 +82,7 @@ def compile_engine(target: str, source: Path, into: Path) -> None:
             shutil.copy(sdk / "lib" / f"lib{library}.so", into)
         includes = [sdk / "include", sdk / "include/executorch/runtime/core/portable_type/c10"]
         command = [_compiler(target), *FLAGS, *(f"-I{path}" for path in includes)]
+        command.append(f"-ffile-prefix-map={source.parent}=.")  # the same bytes wherever it is built
         command += ["-o", str(into / "liblokma.so"), str(source), "-Wl,--no-as-needed", f"-L{into}"]
         command += [*(f"-l{library}" for library in LIBRARIES), "-Wl,-rpath,$ORIGIN", "-s"]
         if subprocess.run(command).returncode:

@@ -97,7 +97,8 @@ class Bundle:
 
         Args:
             artifact: one of `artifacts`.
-            verify: True hashes a file even if it was hashed before and looks unchanged.
+            verify: True hashes a file even if it was hashed before and looks unchanged. Where signatures are
+                asked for every load does: the memory of hashes is not signed.
 
         Raises:
             BadBundle: it is missing, or its size or hash differs from the manifest's.
@@ -109,7 +110,8 @@ class Bundle:
         if path is not None:
             found: Path | bytes = path
             try:
-                digest = store.sha256_of(path) if verify else store.remembered_sha256(path)
+                always = verify or os.environ.get("LOKMA_TRUSTED_SIGNERS")
+                digest = store.sha256_of(path) if always else store.remembered_sha256(path)
             except OSError as error:
                 raise BadBundle(f"{path} cannot be read: {error.strerror or error}") from error
         else:
@@ -176,8 +178,12 @@ class Bundle:
 def open_bundle(path: str | Path) -> Bundle:
     """Opens a bundle folder or its `.zip` and checks everything but the artifacts' bytes.
 
+    A plain name always means the installed bundle where there is one, whatever lies in the working
+    directory (a warning says if something of that name does); `./digits` is always the folder here.
+
     Args:
-        path: the folder, the `.zip`, or, where no such file exists, the name of an installed bundle.
+        path: the folder, the `.zip`, or the name of an installed bundle. A `Path` has no leading `./`
+            any more, so that `Path("./digits")` is the plain name; a string keeps it.
 
     Raises:
         BadInput: nothing is there.
@@ -185,17 +191,29 @@ def open_bundle(path: str | Path) -> Bundle:
             unsigned, or altered since, and `LOKMA_TRUSTED_SIGNERS` is set.
         Missing: `LOKMA_TRUSTED_SIGNERS` is set and the signature cannot be looked at here.
     """
-    path = Path(path)
     source = _source(path)
     manifest = source.read(MANIFEST, MAX_MANIFEST_BYTES)
     if os.environ.get("LOKMA_TRUSTED_SIGNERS"):
         from edge_runtime import signature
 
         signature.signer(source, manifest)  # of these very bytes, which hold the hashes of all other files
-    return _read(source, read_json(manifest, f"the {MANIFEST} of {path}"))
+    return _read(source, read_json(manifest, f"the {MANIFEST} of {source.path}"))
 
 
-def _source(path: Path) -> Source:
+def _source(given: str | Path) -> Source:
+    path, active = Path(given), None
+    try:
+        active = store.installed(str(given))
+    except BadBundle as error:  # a service may be kept out of its user's home, and has a path all the same
+        if not (isinstance(error.__cause__, PermissionError) and os.path.lexists(path)):
+            raise
+    if active is not None and active.folder.is_dir():
+        if os.path.lexists(path):
+            import logging
+
+            taken = f"{given} means the installed bundle, version {active.active}"
+            logging.getLogger(__name__).warning("%s; what lies here is %s", taken, path.absolute())
+        return Folder(active.folder)
     try:
         if path.is_dir():
             return Folder(path)
@@ -205,9 +223,6 @@ def _source(path: Path) -> Source:
             return Zip(path)
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
-    active = store.installed(str(path))
-    if active is not None and active.folder.is_dir():
-        return Folder(active.folder)
     names = ", ".join(store.installed_names())
     here = f"; installed here: {names}" if names else ""
     raise BadInput(f"{path} does not exist; give a bundle folder, its .zip, or a .onnx or .pte file{here}")

@@ -20,7 +20,7 @@ class Finding:
     detail: str
 
 
-def report(findings: Iterable[Finding], enough: bool = True) -> dict[str, Any]:
-    """`{"ok": bool, "checks": [{"name", "ok", "detail"}]}`; `ok` is False if one failed or `enough` is False."""
+def report(findings: Iterable[Finding]) -> dict[str, Any]:
+    """`{"ok": bool, "checks": [{"name", "ok", "detail"}]}`; `ok` is False if one failed."""
     checks = [asdict(finding) for finding in findings]
-    return {"ok": enough and all(entry["ok"] is not False for entry in checks), "checks": checks}
+    return {"ok": all(entry["ok"] is not False for entry in checks), "checks": checks}

@@ -18,12 +18,12 @@ from typing import Any
 
 from edge_runtime import store
 from edge_runtime.bundle import SIGNATURE, Bundle, open_bundle
+from edge_runtime.check import open_whole
 from edge_runtime.errors import BadBundle, BadInput, BadRequest, GateFailed, LokmaError
 from edge_runtime.store import Installed
-from edge_runtime.writing import locked, replace_file, whole_folder
+from edge_runtime.writing import LEFT, locked, replace_file, whole_folder
 
 log = logging.getLogger(__name__)
-_LEFT = re.compile(r"\.([0-9]+)\.[0-9]+\.[a-z0-9_]{8}(\.old)?")  # what whole_folder builds and sets aside
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,13 @@ def install(path: str | Path, *, tune: bool = True) -> Outcome:
             installed all the same.
 
     Raises:
-        BadInput: nothing is at `path`.
+        BadInput: nothing is at `path`, or a bare artifact.
         BadBundle: it is damaged, unsafe, too new, or not signed where a signature is asked for.
-        BadRequest: a newer version is active, another install runs, or the store cannot be written.
+        BadRequest: a newer version is active, this one is here with other artifacts, another install runs,
+            or the store cannot be written.
         GateFailed: its check failed here.
     """
-    bundle = open_bundle(path)
+    bundle = open_whole(path)
     if not store.NAME.fullmatch(bundle.name) or bundle.version < 0:
         what = f"the name {bundle.name!r} and version {bundle.version}"
         raise BadBundle(f"{path} has {what}; to be installed it needs one of letters, digits, . _ - and none below 0")
@@ -59,7 +60,8 @@ def install(path: str | Path, *, tune: bool = True) -> Outcome:
         if before is not None:
             _clear(folder, before)
             _refuse_older(bundle, before)
-            if bundle.version == before.active and _is_standing(bundle, before.folder):
+            here = bundle.version in (before.active, before.previous)
+            if here and _is_standing(bundle, folder / str(bundle.version)) and bundle.version == before.active:
                 return Outcome(before, False, [], "")
         target = folder / str(bundle.version)
         log.info("copying and checking %s %d", bundle.name, bundle.version)
@@ -99,7 +101,7 @@ def rollback(name: str) -> Installed:
 @contextlib.contextmanager
 def _lock(name: str) -> Iterator[Path]:
     folder = store.home() / "bundles" / name
-    with locked(folder / ".lock", f"another lokma is installing {name} here; try again when it has ended"):
+    with locked(folder / store.LOCK, f"another lokma is installing {name} here; try again when it has ended"):
         yield folder
 
 
@@ -119,22 +121,18 @@ def _refuse_older(bundle: Bundle, now: Installed) -> None:
 
 
 def _is_standing(bundle: Bundle, folder: Path) -> bool:
-    """Whether the active copy is this bundle to the byte. One that is damaged is written again."""
+    """Whether the installed copy of this version is this bundle to the byte. A damaged one is written again."""
     try:
         standing = open_bundle(folder)
+        standing.verify()  # first: a damaged manifest has other hashes too
     except (BadBundle, BadInput) as error:
         log.warning("the installed copy is replaced: %s", error)
         return False
     if {one.id: one.sha256 for one in standing.artifacts} != {one.id: one.sha256 for one in bundle.artifacts}:
         raise BadRequest(
-            f"{bundle.name} {bundle.version} is active here with other artifacts than "
+            f"{bundle.name} {bundle.version} is installed here with other artifacts than "
             f"{bundle.source.path} has; export it again under a higher version"
         )
-    try:
-        standing.verify()
-    except BadBundle as error:
-        log.warning("the installed copy is replaced: %s", error)
-        return False
     signed = _signature(bundle)
     return standing.manifest == bundle.manifest and (signed is None or signed == _signature(standing))
 
@@ -148,8 +146,11 @@ def _copy(bundle: Bundle, folder: Path) -> None:
     for name, limit in bundle.files().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(bundle.source.read(name, limit))
-    copied = open_bundle(folder)
-    copied.verify()
+    try:
+        copied = open_bundle(folder)
+        copied.verify()
+    except BadBundle as error:  # what was given is wrong; the copy is gone when this is read
+        raise BadBundle(str(error).replace(str(folder), str(bundle.source.path))) from error
     if copied.manifest != bundle.manifest:
         raise BadBundle(f"{bundle.source.path} changed while it was copied; install it again")
 
@@ -160,8 +161,7 @@ def _checked(folder: Path, path: str | Path) -> dict[str, Any]:
     report = check(folder)
     if not report["ok"]:
         failed = [f"{entry['name']}: {entry['detail']}" for entry in report["checks"] if entry["ok"] is False]
-        why = failed[0] if failed else "no engine here can run any of its artifacts"
-        raise GateFailed(f"{path} failed the check here and was not installed: {why}")
+        raise GateFailed(f"{path} failed the check here and was not installed: {failed[0]}")
     return report
 
 
@@ -170,9 +170,11 @@ def _tuned(folder: Path) -> str:
 
     try:
         choice = tune(folder)
-    except LokmaError as error:
+    except (LokmaError, OSError) as error:  # OSError: a full disk of temporary files
         return f"not tuned: {error}"
-    return f"{choice.artifact}, threads {choice.threads}"
+    busy = any(flag.startswith("other work") for flag in choice.evidence["flags"])
+    again = ", on a busy machine: tune again when idle" if busy else ""
+    return f"{choice.artifact}, threads {choice.threads}{again}"
 
 
 def _activate(folder: Path, state: Installed) -> None:
@@ -187,8 +189,8 @@ def _clear(folder: Path, state: Installed) -> None:
     """Removes older versions and what a killed install left; the caller holds the lock."""
     keep = {str(state.active), str(state.previous)}
     for entry in list(folder.iterdir()):
-        left = _LEFT.fullmatch(entry.name)
-        if left and left[2] and left[1] in keep and not (folder / left[1]).exists():
+        left = LEFT.fullmatch(entry.name)
+        if left and left[3] and left[1] in keep and not (folder / left[1]).exists():
             entry.rename(folder / left[1])
         elif left or (re.fullmatch("[0-9]+", entry.name) and entry.name not in keep):
             shutil.rmtree(entry, ignore_errors=True)

@@ -119,6 +119,9 @@ int guarded(Body body) {
   } catch (const std::exception& error) {
     last_log = error.what();
     return static_cast<int>(Error::Internal);
+  } catch (...) {
+    last_log = "something that is no C++ exception was thrown";
+    return static_cast<int>(Error::Internal);
   }
 }
 

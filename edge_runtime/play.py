@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from edge_runtime.errors import BadRequest, Missing
@@ -40,16 +41,15 @@ def play(predictor: Predictor, environment: str, episodes: int = 100, seed: int 
         env: Any = gymnasium.make(environment, disable_env_checker=True)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise BadRequest(f"Gymnasium cannot make {environment!r}: {error}") from error
-    wanted = (spec.inputs[0].sample_shape, len(spec.labels))
-    found = (env.observation_space.shape, getattr(env.action_space, "n", None))
-    if found != wanted:
-        raise BadRequest(
-            f"{environment} observes {found[0]} and has {found[1] or 'no countable'} actions; "
-            f"{spec.name} takes {wanted[0]} and has {wanted[1]}"
-        )
-    returns = [_episode(predictor, env, seed + count) for count in range(episodes)]
-    env.close()
-    return returns
+    with contextlib.closing(env):
+        wanted = (spec.inputs[0].sample_shape, len(spec.labels))
+        found = (env.observation_space.shape, getattr(env.action_space, "n", None))
+        if found != wanted:
+            raise BadRequest(
+                f"{environment} observes {found[0]} and has {found[1] or 'no countable'} actions; "
+                f"{spec.name} takes {wanted[0]} and has {wanted[1]}"
+            )
+        return [_episode(predictor, env, seed + count) for count in range(episodes)]
 
 
 def _episode(predictor: Predictor, env: Any, seed: int) -> float:

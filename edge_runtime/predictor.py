@@ -12,7 +12,7 @@ import math
 import reprlib
 import time
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +120,14 @@ class Predictor:
         takes = f"{self.spec.name} takes {width} numbers ({', '.join(names) or tensor.unit or tensor.name})"
         if hasattr(x, "keys"):  # a dict, a pandas row, a sqlite row
             x = _by_column(x, names, takes)
+        if why := _no_row(x):
+            raise BadInput(f"{takes}; {why}")
         if isinstance(x, (bytes, bytearray, str)) or getattr(x, "ndim", 1) != 1:
             shape = getattr(x, "shape", None)
             raise BadInput(f"{takes}; got {reprlib.repr(x) if shape is None else f'the shape {shape}'}")
         try:
             row = array(DTYPES[tensor.dtype][0], x)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # RuntimeError: a complex tensor of torch
             raise BadInput(f"{takes}; got {reprlib.repr(x)}") from error
         if len(row) != width:
             raise BadInput(f"{takes}; got {len(row)}")
@@ -147,6 +149,9 @@ def load(
 ) -> Predictor:
     """Loads a bundle folder, its `.zip`, or a bare `.onnx` or `.pte` that lokma exported.
 
+    A `.pte` in a folder is mapped into memory, not copied: replace it by a rename, as `lokma install` and
+    `lokma export` do; writing into the file of a loaded model ends the process.
+
     Args:
         path: what to load.
         artifact: the artifact's id; None takes the one that `lokma tune` found fastest on this device, or
@@ -165,21 +170,22 @@ def load(
     """
     from edge_runtime import profile, signature, tuned
 
-    path = Path(path)
-    if is_bare(path):
-        signature.refuse_bare(path)
+    if not isinstance(path, (str, Path)):
+        raise BadRequest(f"a bundle is given by its path or name, not as {type(path).__name__}")
+    file = Path(path)
+    if is_bare(file):
+        signature.refuse_bare(file)
         if artifact is not None:
             raise BadRequest(f"{path} is one artifact and holds no {artifact!r}; name a bundle, or no artifact")
-        predictor = _load_bare(path, threads, exact)
+        predictor = _load_bare(file, threads, exact)
     else:
         bundle = bundles.open_bundle(path)
         choice = None if artifact else tuned.remembered(bundle)
         if choice is not None:
             chosen = bundle.artifact(choice.artifact)
-            threads = threads or engines.settled_threads(chosen.engine) or choice.threads
         else:
             chosen = bundle.artifact(artifact) if artifact else _first_runnable(bundle)
-        session = open_artifact(bundle, chosen, threads, verify=verify)
+        session = open_artifact(bundle, chosen, threads, usual=choice.threads if choice else None, verify=verify)
         predictor = Predictor(bundle.spec, chosen, session, exact)
     try:
         profile.require_delegated(predictor.session, predictor.artifact, strict=strict)
@@ -190,7 +196,7 @@ def load(
 
 
 def open_artifact(
-    bundle: Bundle, artifact: Artifact, threads: int | None = None, *, verify: bool = False
+    bundle: Bundle, artifact: Artifact, threads: int | None = None, *, usual: int | None = None, verify: bool = False
 ) -> engines.Session:
     """Opens one artifact of a bundle, and refuses it where the spec inside it is not the manifest's.
 
@@ -202,7 +208,7 @@ def open_artifact(
         EngineError: the engine refuses it.
     """
     content = bundle.content(artifact, verify=verify)
-    session = engines.open_session(artifact.engine, content, threads, bundle.spec.inputs, bundle.spec.outputs)
+    session = engines.open_session(artifact.engine, content, threads, bundle.spec.inputs, bundle.spec.outputs, usual)
     embedded = session.embedded_spec()
     if embedded == bundle.manifest["spec"]:  # nearly always, and 2 ms faster with a thousand labels
         return session
@@ -237,6 +243,17 @@ def _load_bare(path: Path, threads: int | None, exact: bool) -> Predictor:
     bare.close()
     session = engines.open_session(engine, path, threads, spec.inputs, spec.outputs)
     return Predictor(spec, Artifact(path.stem, path.name, engine, "", "", path.stat().st_size), session, exact)
+
+
+def _no_row(x: Any) -> str:
+    """Why this is no row though Python would make numbers of it; empty where nothing speaks against."""
+    if isinstance(x, Set):
+        return f"a {type(x).__name__} has no order, give a list"
+    if isinstance(x, memoryview) and x.itemsize == 1:
+        return "a memoryview of single bytes is raw data, give a list"
+    if getattr(getattr(x, "dtype", None), "kind", "") == "c":
+        return "these numbers are complex, give real ones"
+    return ""
 
 
 def _by_column(x: Any, names: tuple[str, ...], takes: str) -> list[Any]:

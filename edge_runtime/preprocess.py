@@ -13,6 +13,7 @@ decoded at a reduced scale (libjpeg does that in the frequency domain) unless `e
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -26,7 +27,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from edge_runtime.errors import BadInput
 from edge_runtime.spec import ImageSpec
 
-MAX_PIXELS = 89_000_000  # seven 12-megapixel photographs; Pillow itself warns just above, a bomb lies far above
+MAX_PIXELS = 89_000_000  # seven 12-megapixel photographs; a bomb lies far above
 # What is decoded. Pillow knows more, among them EPS, which it hands to Ghostscript, a program of its own.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "PPM", "AVIF", "HEIF")
 _FILTERS = {  # the kernel, and how many pixels it reaches to each side
@@ -158,7 +159,17 @@ def _identified(name: str, handle: Any) -> Image.Image:
 
 
 def _opened(handle: Any) -> Image.Image:
-    return Image.open(handle, formats=[name for name in FORMATS if name in Image.OPEN])
+    """As `Image.open`, which would warn above a limit of its own, in two lines, before `_check_size` refuses."""
+    handle.seek(0)
+    head = handle.read(16)
+    for factory, accept in (Image.OPEN[name] for name in FORMATS if name in Image.OPEN):
+        taken = accept is None or accept(head)
+        if not taken or isinstance(taken, str):  # a string: why this Pillow cannot read that format
+            continue
+        handle.seek(0)
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # how a plugin declines
+            return factory(handle, "")
+    raise UnidentifiedImageError
 
 
 def _is_heic(head: bytes) -> bool:

@@ -104,9 +104,11 @@ def _once(session: ExecuTorchSession, sha256: str) -> Delegation:
     if found.time_share < 1 - MAX_OUTSIDE:  # the system may have interrupted that one run at the wrong moment
         found = measured(session)
     if sha256:
+        from edge_runtime.writing import replace_file
+
         with contextlib.suppress(OSError, Missing):  # a read-only home costs two runs at every load
             (home() / "delegation").mkdir(parents=True, exist_ok=True)
-            (home() / "delegation" / f"{sha256}.json").write_text(json.dumps(found.to_dict()))
+            replace_file(home() / "delegation" / f"{sha256}.json", json.dumps(found.to_dict()).encode())
     return found
 
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import BadBundle, Missing
+from edge_runtime.errors import BadBundle, BadRequest, Missing
 
 ACTIVE = "active.json"
+LOCK = ".lock"  # held by an install
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # of an installed bundle: it becomes a folder's name
 MAX_REMEMBERED = 500
 _SETTLED_NS = 2_000_000_000  # a file changed again within one tick of its file system's clock looks unchanged
@@ -58,7 +59,10 @@ def installed(name: str) -> Installed | None:
     """
     if not NAME.fullmatch(name):
         return None
-    path = home() / "bundles" / name / ACTIVE
+    try:
+        path = home() / "bundles" / name / ACTIVE
+    except Missing:
+        return None
     try:
         found = json.loads(path.read_bytes())
         state = Installed(name, found["active"], found["previous"])
@@ -69,9 +73,11 @@ def installed(name: str) -> Installed | None:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadBundle(f"{path} cannot be read ({error!r}); install {name} again") from error
     if not state.folder.exists():
-        from edge_runtime.writing import sweep
+        from edge_runtime.writing import locked, sweep
 
-        with contextlib.suppress(OSError):  # a kill may have fallen between the two renames of a repair
+        # A kill may have fallen between the two renames of a repair. Whoever holds the lock clears up by itself,
+        # and in another container its process would look ended from here and its work left over.
+        with contextlib.suppress(OSError, BadRequest), locked(path.with_name(LOCK), "an install runs"):
             sweep(state.folder)
     return state
 

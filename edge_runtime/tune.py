@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import engines, host, tuned, worker
-from edge_runtime.bundle import Artifact, Bundle, Golden, open_bundle
-from edge_runtime.check import difference
+from edge_runtime.bundle import Artifact, Bundle, Golden
+from edge_runtime.check import difference, open_whole
 from edge_runtime.errors import BadRequest, EngineError, GateFailed, Missing
 from edge_runtime.measure import quantile, quantile_interval, ratio_interval
 from edge_runtime.tuned import remembered
@@ -40,6 +40,7 @@ AT_ONCE = 4  # processes alive together: a Pi with 512 MB holds no more
 CLEARLY_SLOWER = 1.3
 SAME = 1.02  # rivals within it are not told apart any longer; the one with fewer threads is taken
 BLOCK_NS = 100_000_000
+PATIENCE_S = 60.0  # what takes longer to load, or for one golden case or block, hangs or is of no use here
 FIRST_LOOK = 10  # rounds; each look after comes half as many later, as a look at the intervals costs time too
 
 
@@ -91,7 +92,7 @@ def tune(bundle: Bundle | str | Path, seconds: float = 60) -> Tuned:
         Missing: no engine here can run any of its artifacts.
         GateFailed: none that runs here may be chosen; nothing is written.
     """
-    bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    bundle = bundle if isinstance(bundle, Bundle) else open_whole(bundle)
     if not 0 < seconds < math.inf:
         raise BadRequest(f"tuning takes a number of seconds above 0; got {seconds}")
     candidates, goldens = _grid(bundle), bundle.golden()
@@ -149,7 +150,7 @@ def _input(golden: Golden, path: Path) -> Any:
 
 
 def _start(bundle: Bundle, candidate: Candidate) -> worker.Worker:
-    return worker.device(bundle.source.path, candidate.artifact.id, candidate.threads)
+    return worker.device(bundle.source.path, candidate.artifact.id, candidate.threads, PATIENCE_S)
 
 
 def _qualify(
@@ -201,7 +202,8 @@ def _compete(bundle: Bundle, finalists: Sequence[Candidate], inputs: Sequence[An
         usual = {id(one): one.median for one in racing}
         for one in racing:
             one.blocks, one.n = [], 0  # those of the qualifying round were of another minute
-            children[id(one)].ask(inputs)
+            for given in inputs:
+                children[id(one)].ask([given])
         for turn in itertools.count(1):
             for one in order.sample(racing, len(racing)):
                 _block(children[id(one)], one, inputs, usual[id(one)])

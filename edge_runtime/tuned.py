@@ -1,7 +1,7 @@
 """What `lokma tune` chose for a bundle on this device, as `load` reads it: one small file, named by what it is true of.
 
-The name is a hash over the machine's fingerprint, the engines' versions and the artifacts' hashes, so that a choice
-is void, by not being found, as soon as one of them changes.
+The name is a hash over the processor, the engines' versions and the artifacts' hashes, so that a choice is void, by
+not being found, as soon as one of them changes. An update of the system's kernel leaves it standing.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def engine_version(engine: str) -> str | None:
 
 
 def _name(parts: dict[str, Any]) -> str:
-    kept = {**parts, "host": parts["host"]["fingerprint"]}
+    # not the fingerprint: it holds the kernel's release; nor the memory: how much there is, is less what a kernel keeps
+    kept = {**parts, "host": {key: parts["host"][key] for key in ("cpu", "machine", "cores")}}
     return store.sha256_of_bytes(json.dumps(kept, sort_keys=True).encode()) + ".json"
 
 

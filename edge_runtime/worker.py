@@ -16,7 +16,8 @@ import signal  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
-from collections.abc import Callable, Mapping, Sequence  # noqa: E402
+import threading  # noqa: E402
+from collections.abc import Callable, Iterator, Mapping, Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 from types import TracebackType  # noqa: E402
 from typing import Any  # noqa: E402
@@ -29,19 +30,32 @@ STAGES = ("decode", "preprocess", "inference", "postprocess")
 class Worker:
     """The parent's side: a context manager around one child.
 
+    Args:
+        command: what starts the child.
+        patience_s: how long it may take to get ready, and to answer what it is asked; then it is ended. None: for ever.
+
     Attributes:
         cold: nanoseconds of process (spawn to first line), import, load, and, after the first `ask`, first
             (the first answer) and total (spawn to first answer).
         versions: of the engine that answers, as the child itself says.
+
+    Raises:
+        EngineError: the child cannot be started (no memory, no room for what it may say).
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        # A pipe that nobody reads would fill up and stop the child.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  (closed in close)
-        self._spawned = time.monotonic_ns()
-        self._child = subprocess.Popen(
-            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
-        )
+    def __init__(self, command: Sequence[str], patience_s: float | None = None) -> None:
+        with contextlib.ExitStack() as opened:
+            try:
+                # A pipe that nobody reads would fill up and stop the child.
+                self._said = opened.enter_context(tempfile.TemporaryFile())
+                self._spawned = time.monotonic_ns()
+                self._child = subprocess.Popen(
+                    list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
+                )
+            except OSError as error:
+                raise EngineError(f"the measured process cannot be started: {error.strerror or error}") from error
+            opened.pop_all()  # closed in close
+        self._patience_s, self._late = patience_s, False
         self.cold: dict[str, int] = {}
         self.versions: dict[str, str] = {}
 
@@ -49,10 +63,11 @@ class Worker:
         """Waits until the child has loaded its model, and returns `cold` so far.
 
         Raises:
-            EngineError: the child stopped; the message is its own.
+            EngineError: the child stopped (the message is its own), or its time was up.
         """
         if not self.cold:
-            said = self._read()
+            with self._timed():
+                said = self._read()
             self.versions = said["versions"]
             self.cold = {
                 "process": said["started"] - self._spawned,
@@ -69,10 +84,11 @@ class Worker:
         """
         self.ready()
         assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the child is gone: what it said is read below
-            self._child.stdin.write(json.dumps({"inputs": list(inputs)}) + "\n")
-            self._child.stdin.flush()
-        said = self._read()
+        with self._timed():
+            with contextlib.suppress(BrokenPipeError):  # the child is gone: what it said is read below
+                self._child.stdin.write(json.dumps({"inputs": list(inputs)}) + "\n")
+                self._child.stdin.flush()
+            said = self._read()
         if "first" not in self.cold and said["answers"]:
             first = said["answers"][0]
             self.cold = {**self.cold, "first": first["total_ns"], "total": first["ended"] - self._spawned}
@@ -105,9 +121,28 @@ class Worker:
             self._child.kill()
         self.close()
 
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Ends a child that takes too long, so that reading from it ends (no system's `select` is needed)."""
+        if self._patience_s is None:
+            yield
+            return
+        timer = threading.Timer(self._patience_s, self._end)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _end(self) -> None:
+        self._late = True
+        self._child.kill()
+
     def _read(self) -> dict[str, Any]:
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
+        if not line and self._late:
+            raise EngineError(f"the measured process did not answer within {self._patience_s:g} s and was ended")
         if not line:
             death = self._death()
             self._said.seek(0)
@@ -140,9 +175,11 @@ def killed_by(code: int) -> str | None:
         return f"it was ended by the signal {-code}"
 
 
-def device(bundle: Path, artifact: str, threads: int) -> Worker:
+def device(bundle: Path, artifact: str, threads: int, patience_s: float | None = None) -> Worker:
     """A worker that runs an artifact through this runtime."""
-    return Worker([sys.executable, "-m", "edge_runtime.worker", str(bundle), artifact, str(threads)])
+    # absolute: a plain name would be an installed bundle's
+    command = [sys.executable, "-m", "edge_runtime.worker", str(bundle.absolute()), artifact, str(threads)]
+    return Worker(command, patience_s)
 
 
 def serve(

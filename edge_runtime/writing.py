@@ -21,6 +21,9 @@ from pathlib import Path
 
 from edge_runtime.errors import BadRequest
 
+# what whole_folder builds and, with the last group, sets aside: the target's name, the process
+LEFT = re.compile(r"\.(.+)\.([0-9]+)\.[a-z0-9_]{8}(\.old)?")
+
 
 def replace_file(path: Path, data: bytes) -> None:
     """Writes a file, flushed to disk; what stood there stands until the new one is whole."""
@@ -115,12 +118,11 @@ def _put(building: Path, target: Path) -> None:
 
 def sweep(target: Path) -> None:
     """Removes what a killed process left half built; brings back an old folder that it had set aside."""
-    ours = re.compile(rf"\.{re.escape(target.name)}\.([0-9]+)\.[a-z0-9_]{{8}}(\.old)?")
     for stale in list(target.parent.iterdir()):
-        name = ours.fullmatch(stale.name)
-        if name is None or not stale.is_dir() or _is_running(int(name[1])):
+        left = LEFT.fullmatch(stale.name)
+        if left is None or left[1] != target.name or not stale.is_dir() or _is_running(int(left[2])):
             continue
-        if stale.suffix == ".old" and not target.exists():
+        if left[3] and not target.exists():
             stale.rename(target)
         else:
             shutil.rmtree(stale, ignore_errors=True)

@@ -13,7 +13,7 @@ from edge_runtime.errors import GateFailed
 def main(argv: list[str]) -> int:
     """Prints each check; raises GateFailed with the first that failed."""
     parser = parser_of("check", "Prove that a bundle answers here as it did where it was exported.")
-    parser.add_argument("path", type=Path)
+    parser.add_argument("path", help="a bundle folder, its .zip, or the name of an installed one")
     parser.add_argument(
         "--data",
         type=Path,
@@ -26,6 +26,5 @@ def main(argv: list[str]) -> int:
     show(report, args.json)
     if not report["ok"]:
         failed = [f"{entry['name']}: {entry['detail']}" for entry in report["checks"] if entry["ok"] is False]
-        why = failed[0] if failed else "no engine here can run any of its artifacts"
-        raise GateFailed(f"{args.path} failed the check: {why}")
+        raise GateFailed(f"{args.path} failed the check: {failed[0]}")
     return 0

@@ -15,9 +15,9 @@ from edge_runtime.predictor import is_bare, load
 def main(argv: list[str]) -> int:
     """Prints what is known of a bundle or a bare artifact."""
     parser = parser_of("info", "Describe a bundle folder, its .zip, or a bare .onnx or .pte.")
-    parser.add_argument("path", type=Path)
+    parser.add_argument("path")
     args = parser.parse_args(argv)
-    if is_bare(args.path):
+    if is_bare(Path(args.path)):
         spec = load(args.path).spec
         manifest: Any = {"name": spec.name, "spec": spec.to_dict(), "artifacts": []}
     else:

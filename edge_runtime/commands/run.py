@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -26,7 +27,8 @@ def main(argv: list[str]) -> int:
     if args.env is not None:
         lines: Iterable[dict[str, Any]] = [_played(predictor, args.env, args.episodes, args.seed)]
     else:
-        given = raw_inputs(args.inputs, spec.image is not None, spec.columns)
+        width = math.prod(spec.inputs[0].sample_shape)
+        given = raw_inputs(args.inputs, spec.image is not None, spec.columns, width)
         lines = _answers(predictor, given, args.top, args.threshold)
     code = 0
     for line in lines:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from edge_runtime.arguments import parser_of
-from edge_runtime.bundle import open_bundle
+from edge_runtime.bundle import Bundle
+from edge_runtime.check import open_whole
 from edge_runtime.commands import progress, show
 from edge_runtime.errors import Missing
 from edge_runtime.findings import Finding, report
@@ -17,11 +17,11 @@ from edge_runtime.findings import Finding, report
 def main(argv: list[str]) -> int:
     """Prints every candidate with its time and why it was not chosen, then the choice."""
     parser = parser_of("tune", "Measure which artifact of a bundle is fastest on this device, and remember it.")
-    parser.add_argument("bundle", type=Path, help="a bundle folder, its .zip, or the name of an installed one")
+    parser.add_argument("bundle", help="a bundle folder, its .zip, or the name of an installed one")
     parser.add_argument("--seconds", type=float, default=60, metavar="N", help="how long to measure at most (60)")
     parser.add_argument("--explain", action="store_true", help="measure nothing: show what was measured before")
     args = parser.parse_args(argv)
-    bundle = open_bundle(args.bundle)
+    bundle = open_whole(args.bundle)
     if args.explain:
         from edge_runtime.tuned import evidence
 
@@ -36,15 +36,32 @@ def main(argv: list[str]) -> int:
         with progress("edge_runtime.tune"):
             found = dict(tune(bundle, args.seconds).evidence)
     said = {**report(map(_finding, found["candidates"])), "ok": True}  # ok: there is a choice
+    void = _void(bundle, found)
     if args.json:
-        print(json.dumps({**found, **said}))
+        print(json.dumps({**found, **said, "void": void}))
         return 0
     show(said, False)
     chosen = found["choice"]
     for flag in found["flags"]:
         print(f"take care: {flag}")
-    print(f"`load` takes {chosen['artifact']} with threads={chosen['threads']} here (measured {found['time']})")
+    choice = f"{chosen['artifact']} with threads={chosen['threads']}"
+    if void:
+        print(f"`load` does not take {choice} (measured {found['time']}): {void}; lokma tune {args.bundle}")
+    else:
+        print(f"`load` takes {choice} here (measured {found['time']})")
     return 0
+
+
+def _void(bundle: Bundle, found: Mapping[str, Any]) -> str | None:
+    """Why `load` does not take what was chosen; None where it does."""
+    from edge_runtime import host, tuned
+
+    if tuned.remembered(bundle) is not None:
+        return None
+    threads, cores = found["choice"].get("threads"), host.usable_cores()
+    if isinstance(threads, int) and threads > cores:
+        return f"only {cores} of the cores may be used now"
+    return "the record is damaged or the engine is not here"
 
 
 def _finding(candidate: Mapping[str, Any]) -> Finding:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge_runtime.errors import BadInput, BadRequest, Missing
+from edge_runtime.host import usable_cores
 from edge_runtime.spec import DTYPES, TensorSpec
 
 MAX_THREADS = 256  # far above any device; beyond it a typing error would exhaust the machine
@@ -83,23 +82,25 @@ def open_session(
     threads: int | None = None,
     inputs: tuple[TensorSpec, ...] = (),
     outputs: tuple[TensorSpec, ...] = (),
+    usual: int | None = None,
 ) -> Session:
     """Loads an artifact.
 
     Args:
         engine: a key of `ENGINES`.
         content: the artifact's file, or its bytes.
-        threads: how many cores one run may use; None takes `default_threads()`, or what the engine's pool has.
+        threads: how many cores one run may use; None takes `usual`, or what the engine's one pool has already.
         inputs: what it takes, from the spec; used to check and to name. Empty: only its spec can be read.
         outputs: what it gives.
+        usual: what nobody asked for but would be best, such as a tuned count; None takes `default_threads()`.
 
     Raises:
         BadRequest: `threads` is not between 1 and `MAX_THREADS`.
         Missing: the engine is not installed here; the message says what brings it.
         EngineError: the engine refuses the artifact.
     """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise BadRequest(f"threads must be between 1 and {MAX_THREADS}; got {threads}")
+    if threads is not None and not (type(threads) is int and 1 <= threads <= MAX_THREADS):
+        raise BadRequest(f"threads must be a whole number between 1 and {MAX_THREADS}; got {threads!r}")
     if engine not in ENGINES:
         raise Missing(f"this lokma has no engine {engine!r}; it has {', '.join(ENGINES)}")
     if not available(engine):
@@ -108,24 +109,13 @@ def open_session(
         module = importlib.import_module(ENGINES[engine][0])
     except ImportError as error:
         raise Missing(f"the engine {engine} is installed here but cannot be imported: {error}") from error
-    threads = threads or settled_threads(engine) or default_threads()
-    session: Session = module.open_session(content, threads, inputs, outputs)
+    session: Session = module.open_session(content, threads, usual or default_threads(), inputs, outputs)
     return session
-
-
-def settled_threads(engine: str) -> int | None:
-    """The thread count that an engine's one pool has in this process already; None where it is free to choose.
-
-    A count that nobody asked for, such as a tuned one, gives way to it.
-    """
-    settled = getattr(sys.modules.get(ENGINES[engine][0]), "settled_threads", None)
-    return settled() if settled else None
 
 
 def default_threads() -> int:
     """The cores this process may use, at most 4: beyond that small models lose more than they gain."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, cores)
+    return min(4, usable_cores())
 
 
 def as_buffer(value: Any, spec: TensorSpec) -> tuple[memoryview, tuple[int, ...]]:

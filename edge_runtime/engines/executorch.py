@@ -55,26 +55,21 @@ def available() -> bool:
     return (NATIVE / "liblokma.so").is_file()
 
 
-def settled_threads() -> int | None:
-    """The size of this process's one pool, once a `.pte` was loaded."""
-    return _threads
-
-
 class ExecuTorchSession:
     """A loaded `.pte`; see `edge_runtime.engines.Session`. Runs one call at a time."""
 
     def __init__(
         self,
         content: Path | bytes,
-        threads: int,
+        threads: int | None,
+        usual: int,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
     ) -> None:
         self._handle: ctypes.c_void_p | None = None
-        self._native = _load_library(threads)
+        self._native, self.threads = _load_library(threads, usual)
         self._lock = threading.Lock()
         self._inputs, self._outputs = inputs, outputs
-        self.threads = threads
         self.versions: Mapping[str, str] = {"executorch": EXECUTORCH}
         handle = ctypes.c_void_p()
         with _path_of(content) as path:
@@ -220,14 +215,21 @@ class ExecuTorchSession:
 
 
 def open_session(
-    content: Path | bytes, threads: int, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    content: Path | bytes,
+    threads: int | None,
+    usual: int,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
 ) -> ExecuTorchSession:
     """See `edge_runtime.engines.open_session`."""
-    return ExecuTorchSession(content, threads, inputs, outputs)
+    return ExecuTorchSession(content, threads, usual, inputs, outputs)
 
 
-def _load_library(threads: int) -> ctypes.CDLL:
-    """The compiled engine, with its one thread pool set before anything is loaded."""
+def _load_library(threads: int | None, usual: int) -> tuple[ctypes.CDLL, int]:
+    """The compiled engine, and the size of its one thread pool, which is set before anything is loaded.
+
+    A count that nobody asked for (`usual`) gives way to the one that the process has already.
+    """
     global _library, _threads
     with _lock:
         if _library is None:
@@ -264,27 +266,30 @@ def _load_library(threads: int) -> ctypes.CDLL:
             library.lokma_free.restype = None
             _library = library
         if _threads is None:
-            if _library.lokma_set_threads(threads) != threads:
-                raise EngineError(f"ExecuTorch cannot start {threads} threads here")
-            _threads = threads
-        elif _threads != threads:
+            wanted = threads or usual
+            if _library.lokma_set_threads(wanted) != wanted:
+                raise EngineError(f"ExecuTorch cannot start {wanted} threads here")
+            _threads = wanted
+        elif threads not in (None, _threads):
             raise EngineError(
                 f"this process runs .pte files with {_threads} threads and cannot change to {threads}; "
                 f"pass threads={_threads}, or use another process"
             )
-        return _library
+        return _library, _threads
 
 
 @contextlib.contextmanager
 def _path_of(content: Path | bytes) -> Iterator[bytes]:
     """What the engine can open: the file, or one in memory for bytes out of a zip. It keeps it open by itself."""
     try:
+        if not (len(content) if isinstance(content, bytes) else content.stat().st_size):
+            raise ValueError("it is empty")
         with content.open("rb") if isinstance(content, Path) else os.fdopen(os.memfd_create("lokma"), "wb") as handle:
             if isinstance(content, bytes):
                 handle.write(content)
                 handle.flush()
             yield os.fsencode(content) if isinstance(content, Path) else f"/proc/self/fd/{handle.fileno()}".encode()
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+    except (OSError, ValueError) as error:  # ValueError: also a null byte in the name
         raise EngineError(f"this .pte cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from edge_runtime.errors import EngineError
 from edge_runtime.spec import TensorSpec, read_json
 
 SPEC_KEY = "lokma.spec"
+_EXTERNAL = b"\x0a\x08location\x12"
 _STATE = ort.capi.onnxruntime_pybind11_state
 # Its own errors are unrelated classes (Fail, InvalidGraph, …) whose list grows with every version.
 _ERRORS: tuple[type[Exception], ...] = (
@@ -48,6 +50,7 @@ class OnnxSession:
         # A spinning pool steals the core that decodes the next picture (up to 29 times slower was seen).
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        _refuse_external_data(content)
         source = content if isinstance(content, bytes) else str(content)
         try:
             self._session = ort.InferenceSession(
@@ -106,10 +109,31 @@ class OnnxSession:
 
 
 def open_session(
-    content: Path | bytes, threads: int, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+    content: Path | bytes,
+    threads: int | None,
+    usual: int,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
 ) -> OnnxSession:
     """See `edge_runtime.engines.open_session`."""
-    return OnnxSession(content, threads, inputs, outputs)
+    return OnnxSession(content, threads or usual, inputs, outputs)
+
+
+def _refuse_external_data(content: Path | bytes) -> None:
+    """Weights in a second file are covered by no hash and no signature of the bundle.
+
+    An entry of TensorProto.external_data begins with its key: field 1, 8 bytes, "location" (onnx.proto).
+    """
+    try:
+        if isinstance(content, bytes):
+            found = content.find(_EXTERNAL)
+        else:
+            with content.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+                found = view.find(_EXTERNAL)
+    except (OSError, ValueError) as error:  # ValueError: it is empty
+        raise EngineError(f"this .onnx cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if found >= 0:
+        raise EngineError("this .onnx keeps weights in another file, which nothing has checked; save it as one file")
 
 
 def _check_io(found: Sequence[Any], specs: tuple[TensorSpec, ...], side: str) -> None:

@@ -8,14 +8,14 @@ import _posixsubprocess
 import os
 import sys
 
-ROOT, CPU = (os.environ[name] for name in ("QEMU_LD_PREFIX", "QEMU_CPU"))
-QEMU = os.environ["LOKMA_ARM_QEMU"]
+PYTHON = sys.executable  # which a test may replace
+ROOT, CPU, QEMU = (os.environ[name] for name in ("QEMU_LD_PREFIX", "QEMU_CPU", "LOKMA_ARM_QEMU"))
 start = _posixsubprocess.fork_exec
 
 
 def fork_exec(command, executables, *rest):
     """As `_posixsubprocess.fork_exec`."""
-    if os.fsdecode(command[0]) == sys.executable:
+    if os.fsdecode(command[0]) == PYTHON:
         command, executables = [QEMU, "-L", ROOT, "-cpu", CPU, *command], (os.fsencode(QEMU),)
     return start(command, executables, *rest)
 

@@ -33,7 +33,7 @@ AGREES = {
     ("onnxruntime", "fp16"): 1e-2,
 }
 CANCELLED = 1e-6  # what float32 steps leave of an answer near zero that is a difference of values near one
-CORES = {"0xd03": "Cortex-A53, no dotprod", "0xd08": "Cortex-A72, no dotprod", "0xd0b": "Cortex-A76, has dotprod"}
+CORES = {"0xd03": "(Cortex-A53): no dotprod", "0xd08": "(Cortex-A72): no dotprod", "0xd0b": "(Cortex-A76): has dotprod"}
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids="{}-threads".format)

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime import store
 from edge_runtime.bundle import open_bundle
 from edge_runtime.errors import BadBundle, BadInput, BadRequest, LokmaError
 
@@ -335,3 +337,60 @@ def test_any_mutation_of_a_manifest_is_read_or_refused(tmp_path_factory, mutatio
         write(where)
         with contextlib.suppress(LokmaError):
             read_all(where)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """`shapes` 3 is installed; the working directory is an empty folder."""
+    folder(store.home() / "bundles" / "shapes" / "3")
+    (store.home() / "bundles" / "shapes" / "active.json").write_text('{"active": 3, "previous": null}')
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return store.home() / "bundles" / "shapes" / "3"
+
+
+@pytest.mark.parametrize("kind", ["bundle", "empty folder", "file"])
+def test_a_plain_name_means_the_installed_bundle_and_what_lies_here_is_said(installed, kind, caplog):
+    assert open_bundle("shapes").source.path == installed and not caplog.messages
+    if kind == "bundle":
+        folder(Path("shapes"), changed(version=4))
+    elif kind == "file":
+        Path("shapes").touch()
+    else:
+        Path("shapes").mkdir()
+    for path in ("shapes", Path("shapes")):
+        caplog.clear()
+        assert open_bundle(path).source.path == installed
+        what = f"shapes means the installed bundle, version 3; what lies here is {Path.cwd() / 'shapes'}"
+        assert caplog.messages == [what]
+
+
+def test_a_path_with_a_separator_is_never_an_installed_bundle(installed, caplog):
+    with pytest.raises(BadInput, match="shapes does not exist"):
+        open_bundle("./shapes")
+    folder(Path("shapes"), changed(version=4))
+    for path in ("./shapes", "shapes/", "../here/shapes", Path.cwd() / "shapes"):
+        assert open_bundle(path).version == 4
+    assert not caplog.messages
+
+
+def test_a_plain_name_that_is_not_installed_is_a_path_too(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    folder(Path("shapes"))
+    packed(Path("shapes.zip"))
+    assert open_bundle("shapes").version == open_bundle("shapes.zip").version == 3 and not caplog.messages
+
+
+def test_a_store_that_may_not_be_read_keeps_no_path_from_being_opened(installed, monkeypatch):
+    read = Path.read_bytes
+
+    def denied(self):
+        if self.name == "active.json":
+            raise PermissionError(13, "Permission denied")
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(BadBundle, match=r"active.json cannot be read"):
+        open_bundle("shapes")
+    packed(Path("shapes"), changed(version=4))
+    assert open_bundle("shapes").version == 4

@@ -88,7 +88,7 @@ def test_one_bad_input_does_not_stop_the_others(run, pictures, picture, tmp_path
         (["run", "BUNDLE", ROW, "--artifact", "tflite"], "has no artifact 'tflite'"),
         (["run", "BUNDLE", ROW, "--top", "0"], "--top and --threads must be at least 1"),
         (["run", "BUNDLE", ROW, "--threads", "0"], "--top and --threads must be at least 1"),
-        (["run", "BUNDLE", ROW, "--threads", "100000"], "threads must be between 1 and 256"),
+        (["run", "BUNDLE", ROW, "--threads", "100000"], "threads must be a whole number between 1 and 256"),
         (["run", "BUNDLE", "hello"], "takes 4 numbers (m, m/s, rad, rad/s); got 'hello'"),
         (["run", "BUNDLE"], "the following arguments are required: INPUT; lokma run --help says more"),
         (["run", "BUNDLE", ROW, "--top", "two"], "argument --top: invalid int value: 'two'; lokma run --help"),

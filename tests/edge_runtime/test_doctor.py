@@ -154,6 +154,21 @@ def test_an_engine_that_ends_its_process_is_tried_in_another_one(monkeypatch, tm
     assert not found["ok"] and bad["name"] == "onnxruntime" and "SIGILL" in bad["detail"]
 
 
+def test_an_engine_that_does_not_run_breaks_nothing_while_another_answers(monkeypatch):
+    def tried(name):
+        return engine(name, -4 if name == "onnxruntime" else 0, f"{name} answers", "")
+
+    monkeypatch.setattr(doctors, "tried", tried)
+    found = {one.name: one for one in doctors._engines()}
+    assert found["executorch"].ok and found["onnxruntime"].ok is None
+    assert found["onnxruntime"].detail.startswith("ends with SIGILL here")
+
+
+def test_an_engine_that_the_system_cannot_start_is_a_finding(monkeypatch):
+    monkeypatch.setattr(doctors.sys, "executable", "/nowhere/python")
+    assert doctors.tried("onnxruntime").detail == "cannot be tried: No such file or directory"
+
+
 def test_a_device_without_any_engine_is_told_what_to_install(monkeypatch):
     monkeypatch.setattr(doctors.engines, "available", lambda name: False)
     found = doctor()

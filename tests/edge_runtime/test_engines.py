@@ -213,7 +213,7 @@ def test_a_damaged_file_is_a_named_error(policy, name, damage, tmp_path):
     }[damage]
     path = tmp_path / "damaged"
     path.write_bytes(data)
-    says = r"cannot load this \.pte: \w+, |this \.pte cannot be read: |cannot load this \.onnx: |has the inputs"
+    says = r"cannot load this \.pte: \w+, |this \.(pte|onnx) cannot be read: |cannot load this \.onnx: |has the inputs"
     for content in (data, path):
         with pytest.raises(EngineError, match=says):
             open_session(ENGINE[name], content, None, policy.spec.inputs, policy.spec.outputs)
@@ -254,9 +254,9 @@ def test_a_pte_with_another_count_of_tensors_is_refused(policy):
         opened(policy, inputs=policy.spec.inputs * 2)
 
 
-@pytest.mark.parametrize("threads", [0, -1, MAX_THREADS + 1])
+@pytest.mark.parametrize("threads", [0, -1, MAX_THREADS + 1, True, 1.5])
 def test_a_thread_count_that_cannot_be_is_refused(policy, threads):
-    with pytest.raises(BadRequest, match=f"threads must be between 1 and {MAX_THREADS}; got {threads}"):
+    with pytest.raises(BadRequest, match=f"threads must be a whole number between 1 and {MAX_THREADS}; got {threads}"):
         open_session("executorch", policy.artifacts["xnnpack-fp32"], threads)
 
 
@@ -408,3 +408,12 @@ def test_a_pte_without_a_spec_or_without_forward_is_refused(policy):
 
 def test_the_embedded_spec_is_plain_json(pictures):
     assert json.dumps(open_session("executorch", pictures.artifacts["xnnpack-int8"]).embedded_spec())
+
+
+def test_an_onnx_whose_weights_lie_in_another_file_is_refused(policy, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(policy.artifacts["onnx-fp32"])
+    onnx.save_model(model, tmp_path / "net.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    for content in (tmp_path / "net.onnx", (tmp_path / "net.onnx").read_bytes()):
+        with pytest.raises(EngineError, match="keeps weights in another file"):
+            open_session("onnxruntime", content)

@@ -6,9 +6,9 @@ from edge_runtime.inputs import raw_inputs
 COLUMNS = ("age", "bmi", "smoker")
 
 
-def rows(path, text, columns=COLUMNS, encoding="utf-8"):
+def rows(path, text, columns=COLUMNS, encoding="utf-8", width=None):
     path.write_bytes(text.encode(encoding))
-    return [(name.replace(str(path), "t"), x) for name, x in raw_inputs([str(path)], False, columns)]
+    return [(name.replace(str(path), "t"), x) for name, x in raw_inputs([str(path)], False, columns, width)]
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def test_a_tables_columns_are_found_by_name_whatever_their_order(csv):
         ("Age,bmi,smoker", r"it lacks 'age' and has 'Age' besides"),
         ("age,bmi,smoker,age", r"it names one twice"),
         ("30,22.5,1", r"it lacks 'age', 'bmi', 'smoker' and has '30', '22.5', '1' besides"),
-        ("age;bmi;smoker", r"has 'age;bmi;smoker' besides"),
+        ("age;bmi;smoker", r"its cells are separated by semicolons; save it with commas between them"),
+        ("age\tbmi\tsmoker", r"its cells are separated by tabs; save it with commas between them"),
     ],
 )
 def test_a_header_with_other_columns_is_refused_by_their_names(csv, header, says):
@@ -69,6 +70,31 @@ def test_where_the_model_names_no_columns_a_first_line_without_numbers_is_skippe
     assert rows(csv, "1,2\n3,4\n", ()) == [("t:1", [1, 2]), ("t:2", [3, 4])]
     assert str(rows(csv, "1,2\n3,x\n", ())[1][1]).endswith(":2, column 2: 'x' is not a finite number")
     assert str(rows(csv, "a,b\n3,x\n", ())[0][1]).endswith(":2, column 'b': 'x' is not a finite number")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("0.1;0;-0.02;0.3\n", "its cells are separated by semicolons; save it with commas between them and points in"),
+        ("0,1;0;-0,02;0,3\n", "its cells are separated by semicolons"),
+        ("x;v;a;w\n0.1;0;0;0\n", "its cells are separated by semicolons"),
+        ("0.1\t0\t-0.02\t0.3\n", "its cells are separated by tabs"),
+        ("0.1 0 -0.02 0.3\n", "the first line has 1 cell without a number; the model takes 4, separated by commas"),
+        ("a,b\n1,2,3,4\n", "the first line has 2 cells without a number; the model takes 4, separated by commas"),
+    ],
+)
+def test_a_first_line_that_is_no_header_of_the_models_width_is_an_error_and_does_not_vanish(csv, text, says):
+    assert f"Table.CSV: {says}" in said(rows(csv, text, (), width=4))
+
+
+def test_a_single_number_behind_another_separator_is_no_header(csv):
+    assert "separated by semicolons" in said(rows(csv, "0.1;0.2\n", (), width=1))
+    assert rows(csv, "x\n0.1\n", (), width=1) == [("t:2", [0.1])]
+
+
+@pytest.mark.parametrize(("text", "columns"), [("age,bmi,smoker\n", COLUMNS), ("a,b\n\n", ())])
+def test_a_table_without_a_row_is_an_error(csv, text, columns):
+    assert said(rows(csv, text, columns, width=2)).endswith("Table.CSV has a first line and no row")
 
 
 def test_a_file_that_is_no_table_is_refused(csv, tmp_path):

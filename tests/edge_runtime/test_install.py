@@ -76,11 +76,14 @@ def test_a_bundle_is_installed_and_then_opened_by_its_name(policy, form, monkeyp
     assert load(NAME).predict([0.1, 0, 0, 0]).values == load(policy.folder).predict([0.1, 0, 0, 0]).values
 
 
-def test_a_file_of_that_name_comes_before_the_installed_bundle(make, monkeypatch, tmp_path):
+def test_a_folder_of_that_name_is_installed_by_its_path_and_the_name_means_the_installed_one(
+    make, monkeypatch, tmp_path
+):
     put(make(1))
     shutil.copytree(make(2), tmp_path / NAME)
     monkeypatch.chdir(tmp_path)
-    assert open_bundle(NAME).version == 2
+    assert open_bundle(NAME).version == 1
+    assert put(f"./{NAME}").changed and open_bundle(NAME).version == 2
 
 
 def test_what_does_not_exist_is_answered_with_what_is_installed(make):
@@ -158,15 +161,37 @@ def test_a_damaged_copy_is_repaired_by_the_same_bundle(make, file):
     assert put(make(2)).changed and open_bundle(NAME).version == 2
 
 
+def test_an_installed_manifest_with_one_wrong_digit_is_repaired_by_the_same_bundle(make):
+    put(make(1))
+    manifest = store.home() / "bundles" / NAME / "1" / "manifest.json"
+    whole = manifest.read_text()
+    digest = json.loads(whole)["artifacts"][0]["sha256"]
+    manifest.write_text(whole.replace(digest, digest[:-1] + ("0" if digest[-1] != "0" else "1")))
+    assert put(make(1)).changed and manifest.read_text() == whole
+
+
 def test_the_same_version_with_other_artifacts_is_refused(make):
     put(make(1))
 
     def one_less(manifest):
         del manifest["artifacts"][1]
 
-    with pytest.raises(BadRequest, match=r"1 is active here with other artifacts than .* under a higher version"):
+    with pytest.raises(BadRequest, match=r"1 is installed here with other artifacts than .* under a higher version"):
         put(make(1, one_less, name="other"))
     assert len(open_bundle(NAME).artifacts) == 2
+
+
+def test_after_a_rollback_the_other_version_with_other_artifacts_is_refused_too(make):
+    put(make(1))
+    put(make(2))
+    rollback(NAME)
+
+    def one_less(manifest):
+        del manifest["artifacts"][1]
+
+    with pytest.raises(BadRequest, match=r"2 is installed here with other artifacts than .* under a higher version"):
+        put(make(2, one_less, name="other"))
+    assert state() == (1, 2) and len(open_bundle(store.home() / "bundles" / NAME / "2").artifacts) == 2
 
 
 def test_new_display_names_under_the_same_version_are_taken_over(make):
@@ -194,7 +219,7 @@ def test_a_bundle_that_fails_its_check_here_is_not_installed(make, run):
 def test_a_damaged_bundle_is_not_installed(make):
     bundle = make(1)
     (bundle / "onnx-fp32.onnx").write_bytes((bundle / "onnx-fp32.onnx").read_bytes()[:-1] + b"?")
-    with pytest.raises(BadBundle, match=r"onnx-fp32.onnx of .* was altered or damaged"):
+    with pytest.raises(BadBundle, match=rf"onnx-fp32.onnx of {bundle} was altered or damaged"):
         put(bundle)
     assert state() is None and standing() == [".lock"]
 
@@ -223,7 +248,7 @@ def test_it_is_tuned_before_it_is_active_and_a_tune_that_cannot_run_is_only_said
 
     def tune(folder):
         seen.append((Path(folder), state()))
-        return SimpleNamespace(artifact="onnx-fp32", threads=2)
+        return SimpleNamespace(artifact="onnx-fp32", threads=2, evidence={"flags": ["cpu governor is powersave"]})
 
     stub_tune(monkeypatch, tune)
     code, out, err = run(make(1))
@@ -238,6 +263,30 @@ def test_it_is_tuned_before_it_is_active_and_a_tune_that_cannot_run_is_only_said
     answer = json.loads(out)
     assert code == 0 and answer["tuned"] == "not tuned: the worker died" and answer["active"] == 2
     assert set(answer) == {"name", "active", "previous", "path", "changed", "checks", "tuned"}
+
+
+def test_a_choice_that_was_made_on_a_busy_machine_says_so(make, monkeypatch):
+    from edge_runtime import host
+
+    monkeypatch.setattr(host, "_busy_share", lambda seconds: 0.9)
+    choice = SimpleNamespace(artifact="onnx-fp32", threads=2, evidence={"flags": host.busy(0)})
+    stub_tune(monkeypatch, lambda folder: choice)
+    assert install(make(1)).tuned == "onnx-fp32, threads 2, on a busy machine: tune again when idle"
+
+
+@pytest.mark.parametrize("what", ["subprocess.Popen", "tempfile.TemporaryDirectory"])
+def test_a_bundle_that_the_system_cannot_tune_is_installed_all_the_same(make, monkeypatch, what):
+    from edge_runtime import check as checks
+
+    monkeypatch.setattr(checks, "_tried", lambda engine: SimpleNamespace(ok=True))
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(what, refuse)
+    outcome = install(make(1))
+    assert outcome.tuned.startswith("not tuned: ") and "Cannot allocate memory" in outcome.tuned
+    assert state() == (1, None)
 
 
 def test_the_list_names_every_bundle_and_says_what_is_damaged(make, run):

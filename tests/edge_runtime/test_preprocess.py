@@ -312,6 +312,21 @@ def test_a_picture_bomb_is_refused_before_it_unpacks(width, height):
         seen(bomb(width, height))
 
 
+@pytest.mark.parametrize(("width", "height"), [(9_000, 10_000), (13_000, 13_500)])
+def test_a_picture_above_pillows_own_limit_is_refused_in_our_one_line(width, height):
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        with pytest.raises(BadInput, match=f"has {width} x {height} pixels; at least one and at most 89,000,000"):
+            seen(bomb(width, height))
+    assert heard == []
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_every_format_is_told_by_its_content(draw, kind):
+    opened = open_picture(encoded(draw(60, 40, 2), kind), IMAGE)
+    assert opened.size == (60, 40) and opened.mode == "RGB"
+
+
 def test_a_reduced_decode_of_a_large_jpeg_stays_close_to_the_exact_one(draw):
     data, image = encoded(draw(1200, 900, 6), "JPEG", quality=90), ImageSpec(64, 56)
     fast, exact = seen(data, image, exact=False), seen(data, image)

@@ -149,6 +149,16 @@ def test_one_interrupted_run_is_measured_again_before_it_is_said(policy, monkeyp
     assert asked == [1, 5]
 
 
+def test_what_was_measured_is_written_whole_or_not_at_all(policy, monkeypatch):
+    from edge_runtime import writing
+
+    session, key, seen = opened(policy), "c" * 64, []
+    replace = writing.replace_file
+    monkeypatch.setattr(writing, "replace_file", lambda path, data: (seen.append(path.name), replace(path, data))[1])
+    require_delegated(session, entry([], key), strict=True)
+    assert seen == [f"{key}.json"] and [path.name for path in (store.home() / "delegation").iterdir()] == seen
+
+
 def test_a_home_that_cannot_be_written_only_costs_the_measurement(policy, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LOKMA_HOME", str(tmp_path / "file"))

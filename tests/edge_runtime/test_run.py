@@ -95,6 +95,24 @@ def test_a_table_comes_on_stdin_too(lokma, policy):
     assert lines[1]["error"] == "stdin:2, column 4: 'oops' is not a finite number"
 
 
+def test_a_row_behind_semicolons_is_an_error_line_and_not_a_header(lokma, policy):
+    done = lokma("run", policy.zip, "-", input="0.1;0;-0.02;0.3\n")
+    says = "its cells are separated by semicolons; save it with commas between them and points in the numbers"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"lokma: stdin: {says}\n")
+    done = lokma("run", policy.zip, "-", input="x,v\n")
+    assert done.returncode == 2 and "the first line has 2 cells without a number; the model takes 4" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell to close stdin")
+@pytest.mark.parametrize("kind", ["pictures", "policy"])
+def test_a_closed_stdin_is_one_clear_sentence(request, kind):
+    bundle = request.getfixturevalue(kind).folder
+    command = [sys.executable, "-m", "edge_runtime.cli", "run", str(bundle), "-"]
+    done = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *command], capture_output=True, text=True, timeout=60)
+    says = "lokma: stdin is closed, so nothing can be read from it; pipe something into lokma\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", says)
+
+
 def test_every_frame_of_a_film_in_a_file_is_answered(lokma, pictures, film, tmp_path):
     path = tmp_path / "film.mjpeg"
     path.write_bytes(b"".join(film) + film[0][:500])
@@ -233,6 +251,28 @@ def test_the_same_seed_plays_the_same_episodes(policy):
     returns = play(loaded, "CartPole-v1", 6, seed=3)
     assert play(loaded, "CartPole-v1", 6, seed=3) == returns
     assert play(loaded, "CartPole-v1", 5, seed=4) == returns[1:] and len(set(returns)) > 1
+
+
+@pytest.mark.parametrize("environment", ["Acrobot-v1", "CartPole-v1"])
+def test_an_environment_is_closed_after_an_error_too(policy, monkeypatch, environment):
+    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium is not installed")
+    from edge_runtime.play import play
+
+    loaded, closed, make = edge_runtime.load(policy.zip), [], gymnasium.make
+
+    def watched(*arguments, **options):
+        env = make(*arguments, **options)
+        monkeypatch.setattr(env, "close", lambda: closed.append(environment))
+        return env
+
+    def fails(x):
+        raise edge_runtime.LokmaError("the model failed")
+
+    monkeypatch.setattr(gymnasium, "make", watched)
+    monkeypatch.setattr(loaded, "predict", fails)
+    with pytest.raises(edge_runtime.LokmaError):
+        play(loaded, environment, 1)
+    assert closed == [environment]
 
 
 def test_the_interval_of_a_mean_return():

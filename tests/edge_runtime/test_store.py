@@ -296,6 +296,23 @@ def test_a_damaged_note_of_what_is_active_is_named(text):
     assert store.installed_names() == ["digits"]
 
 
+def test_what_a_killed_repair_set_aside_comes_back_unless_an_install_holds_the_lock():
+    folder = store.home() / "bundles" / "digits"
+    (folder / f".3.{dead_process()}.abcdefgh.old").mkdir(parents=True)  # that of another container looks as dead
+    (folder / "active.json").write_text('{"active": 3, "previous": null}')
+    with writing.locked(folder / ".lock", "busy"):
+        assert not store.installed("digits").folder.exists()
+    assert store.installed("digits").folder.exists()
+
+
+def test_a_user_without_a_home_has_nothing_installed(monkeypatch):
+    def nobody():
+        raise Missing("this user has no home folder")
+
+    monkeypatch.setattr(store, "home", nobody)
+    assert store.installed("digits") is None and store.installed_names() == []
+
+
 def test_a_name_that_is_no_bundles_name_is_not_looked_for():
     (store.home() / "x").mkdir(parents=True)
     (store.home() / "x" / "active.json").write_text('{"active": 1, "previous": null}')

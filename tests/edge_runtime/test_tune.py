@@ -9,6 +9,7 @@ from edge_runtime import load, tuned
 from edge_runtime import tune as tuning
 from edge_runtime.bundle import open_bundle
 from edge_runtime.errors import BadRequest, EngineError, GateFailed, Missing
+from edge_runtime.host import host
 from edge_runtime.store import home
 from edge_runtime.tune import tune
 from edge_runtime.tuned import Choice, remembered
@@ -203,8 +204,13 @@ def test_a_choice_counts_until_the_processor_an_engine_or_an_artifact_changes(po
     edited(copied, lambda m: m["artifacts"][0].update(sha256="0" * 64))
     assert remembered(open_bundle(copied)) is None
     with monkeypatch.context() as changed:
-        changed.setattr(tuned, "host", lambda: {"fingerprint": "another"})
+        changed.setattr(tuned, "host", lambda: {**host(), "cpu": "another"})
         assert remembered(bundle) is None
+    with monkeypatch.context() as changed:  # an update of the system is another fingerprint
+        changed.setattr(
+            tuned, "host", lambda: {**host(), "fingerprint": "another", "system": "Linux 9.9", "memory_bytes": 9}
+        )
+        assert remembered(bundle) == choice
     with monkeypatch.context() as changed:
         changed.setattr(tuned, "engine_version", lambda engine: "9.9.9")
         assert remembered(bundle) is None
@@ -275,3 +281,20 @@ def test_the_command_tunes_here_and_load_takes_the_choice(lokma, pictures):
     assert (predictor.artifact.id, choice.artifact) == (found["choice"]["artifact"],) * 2
     said = lokma("tune", pictures.folder, "--explain")
     assert said.returncode == 0 and f"`load` takes {choice.artifact} with threads={choice.threads} here" in said.stdout
+
+
+def test_the_explanation_says_that_load_takes_the_choice_only_where_it_does(policy, device, monkeypatch, capsys):
+    from edge_runtime import cli
+
+    set_times(device, xnnpack_fp32=(9.0, 9.0, 9.0), onnx_fp32=(1.0, 0.5, 3.0))
+    tune(policy.folder)
+    assert cli.main(["tune", str(policy.folder), "--explain"]) == 0
+    assert "`load` takes onnx-fp32 with threads=2 here" in capsys.readouterr().out
+    for module in (tuned, tuning.host):  # taskset, or a container
+        monkeypatch.setattr(module, "usable_cores", lambda: 1)
+    assert cli.main(["tune", str(policy.folder), "--explain"]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("`load` does not take onnx-fp32 with threads=2 (measured ")
+    assert said.endswith(f"): only 1 of the cores may be used now; lokma tune {policy.folder}")
+    assert cli.main(["tune", str(policy.folder), "--explain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["void"] == "only 1 of the cores may be used now"

@@ -1,5 +1,6 @@
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,36 @@ def test_a_child_that_a_signal_ended_names_it():
     ):
         worker.ready()
     assert killed_by(0) is None and killed_by(3) is None and killed_by(-9999) == "it was ended by the signal 9999"
+
+
+def test_a_child_that_cannot_be_started_is_an_error():
+    with pytest.raises(EngineError, match="the measured process cannot be started: No such file or directory"):
+        Worker(["/nowhere/python"])
+
+
+@pytest.mark.parametrize("before", ["", READY])
+def test_a_child_that_hangs_is_ended_when_its_time_is_up(before):
+    start = time.monotonic()
+    hangs = [sys.executable, "-c", before + "import time; time.sleep(60)"]
+    with (
+        Worker(hangs, patience_s=0.5) as worker,
+        pytest.raises(EngineError, match=r"did not answer within 0\.5 s and was ended"),
+    ):
+        worker.ask([1])
+    assert time.monotonic() - start < 20
+
+
+def test_a_child_that_answers_in_time_lives_on(policy):
+    with Worker([sys.executable, "-c", READY + "input(); print('{}')"], patience_s=0.5) as worker:
+        worker.ready()
+        time.sleep(0.7)  # nothing is asked, so nothing is late
+        assert worker._child.poll() is None
+
+
+def test_a_plain_name_is_the_folder_that_was_meant(policy, monkeypatch):
+    monkeypatch.chdir(policy.folder.parent)
+    with device(Path(policy.folder.name), "xnnpack-fp32", 1) as worker:
+        assert worker._child.args[3] == str(policy.folder)
 
 
 def test_a_child_that_says_something_else_is_an_error():
