@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import math
 import reprlib
+import threading
 import time
 from array import array
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from edge_runtime import bundle as bundles
 from edge_runtime import engines
 from edge_runtime.bundle import Artifact, Bundle
 from edge_runtime.errors import BadBundle, BadInput, BadRequest, EngineError, Missing
 from edge_runtime.postprocess import Prediction
-from edge_runtime.preprocess import open_picture, to_pixels
 from edge_runtime.spec import DTYPES, ImageSpec, ModelSpec, differing_field
 
 _STAGES = ("decode", "preprocess", "inference", "postprocess")
@@ -90,6 +88,8 @@ class Predictor:
             return self._row(x), 0, time.perf_counter_ns() - start
         if (tensor := _as_tensor(x, image)) is not None:
             return tensor, 0, time.perf_counter_ns() - start
+        from edge_runtime.preprocess import open_picture, to_pixels
+
         picture = open_picture(_as_picture(x), image, exact=self.exact)
         decoded = time.perf_counter_ns()
         pixels = to_pixels(picture, image)
@@ -168,31 +168,61 @@ def load(
         Missing: no engine here can run it.
         EngineError: the engine refuses the file, or `strict` does.
     """
-    from edge_runtime import profile, signature, tuned
-
     if not isinstance(path, (str, Path)):
         raise BadRequest(f"a bundle is given by its path or name, not as {type(path).__name__}")
+    from edge_runtime import profile
+
     file = Path(path)
     if is_bare(file):
-        signature.refuse_bare(file)
-        if artifact is not None:
-            raise BadRequest(f"{path} is one artifact and holds no {artifact!r}; name a bundle, or no artifact")
-        predictor = _load_bare(file, threads, exact)
+        predictor = _load_bare(file, artifact, threads, exact)
     else:
-        bundle = bundles.open_bundle(path)
-        choice = None if artifact else tuned.remembered(bundle)
-        if choice is not None:
-            chosen = bundle.artifact(choice.artifact)
-        else:
-            chosen = bundle.artifact(artifact) if artifact else _first_runnable(bundle)
-        session = open_artifact(bundle, chosen, threads, usual=choice.threads if choice else None, verify=verify)
-        predictor = Predictor(bundle.spec, chosen, session, exact)
+        predictor = _load_from(bundles.open_bundle(path), artifact, threads, exact, verify)
     try:
         profile.require_delegated(predictor.session, predictor.artifact, strict=strict)
     except EngineError:
         predictor.close()
         raise
     return predictor
+
+
+def _load_from(bundle: Bundle, artifact: str | None, threads: int | None, exact: bool, verify: bool) -> Predictor:
+    usual = None
+    if artifact is None:
+        from edge_runtime import tuned
+
+        choice = tuned.remembered(bundle)
+        artifact, usual = (choice.artifact, choice.threads) if choice else (_first_runnable(bundle).id, None)
+    chosen = bundle.artifact(artifact)
+    opening = _Beside(lambda: open_artifact(bundle, chosen, threads, usual=usual, verify=verify))
+    if bundle.spec.image is not None:
+        # Pillow's import takes as long as the engine's load: the first picture finds both done
+        from PIL import JpegImagePlugin  # noqa: F401
+
+        import edge_runtime.preprocess  # noqa: F401
+    return Predictor(bundle.spec, chosen, opening.result(), exact)
+
+
+class _Beside:
+    """Runs a function beside this thread; `result` waits for it and gives its answer, or raises its error."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._answer: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._function()
+        except BaseException as error:  # noqa: BLE001  (raised again by `result`)
+            self._error = error
+
+    def result(self) -> Any:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._answer
 
 
 def open_artifact(
@@ -236,7 +266,12 @@ def _first_runnable(bundle: Bundle) -> Artifact:
     raise Missing(f"nothing here can run {bundle.source.path}, which needs {' or '.join(wanted)} ({ways})")
 
 
-def _load_bare(path: Path, threads: int | None, exact: bool) -> Predictor:
+def _load_bare(path: Path, artifact: str | None, threads: int | None, exact: bool) -> Predictor:
+    from edge_runtime import signature
+
+    signature.refuse_bare(path)
+    if artifact is not None:
+        raise BadRequest(f"{path} is one artifact and holds no {artifact!r}; name a bundle, or no artifact")
     engine = next(name for name, row in engines.ENGINES.items() if row[2] == path.suffix)
     bare = engines.open_session(engine, path, threads)
     spec = ModelSpec.from_dict(bare.embedded_spec())
@@ -271,6 +306,8 @@ def _by_column(x: Any, names: tuple[str, ...], takes: str) -> list[Any]:
 
 def _as_tensor(x: Any, image: ImageSpec) -> Any:
     """The pixels of an array that has the model's size already: resizing and cropping would not change them."""
+    from PIL import Image
+
     layout = getattr(x, "__array_interface__", None) if image.resize == image.crop else None
     if layout is None or isinstance(x, Image.Image):
         return None
@@ -281,6 +318,8 @@ def _as_tensor(x: Any, image: ImageSpec) -> Any:
 
 
 def _as_picture(x: Any) -> Any:
+    from PIL import Image
+
     if isinstance(x, Image.Image) or not hasattr(x, "__array_interface__"):  # a PIL image has one too
         return x
     layout = x.__array_interface__

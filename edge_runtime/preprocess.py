@@ -146,7 +146,11 @@ def _open_file_object(source: Any) -> tuple[str, Any]:
 
 def _identified(name: str, handle: Any) -> Image.Image:
     """Opens by content. The five common formats are tried before Pillow imports its other plugins."""
-    Image.preinit()
+    handle.seek(0)
+    if handle.read(3) == b"\xff\xd8\xff":
+        from PIL import JpegImagePlugin  # noqa: F401  (registers itself; the other plugins take 10 ms to import)
+    else:
+        Image.preinit()
     try:
         return _opened(handle)
     except UnidentifiedImageError:

@@ -50,9 +50,10 @@ class InGraph(nn.Module):
 
     def normalise(self, x: Tensor) -> Tensor:
         """What the inner model takes: float32, pictures as (batch, 3, height, width)."""
+        x = x.to(torch.float32)  # first: XNNPACK turns the layout of floats, on bytes a portable kernel would
         if self.picture:
             x = x.permute(0, 3, 1, 2)
-        return (x.to(torch.float32) - self.mean) * self.scale
+        return (x - self.mean) * self.scale
 
     def forward(self, x: Tensor) -> Tensor:
         """User's units in, user's units out."""

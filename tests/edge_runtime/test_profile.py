@@ -39,7 +39,7 @@ def portable(pictures):
 
 def test_a_profile_lists_the_operators_in_order_with_their_backend_and_time(pictures):
     rows = opened(pictures).profile()
-    assert [row.name for row in rows[:3]] == ["permute_copy", "_to_dim_order_copy", "delegate"]
+    assert [row.name for row in rows[:2]] == ["_to_dim_order_copy", "delegate"]
     assert {row.backend for row in rows if row.name == "delegate"} == {"xnnpack"}
     assert {row.backend for row in rows if row.name != "delegate"} == {"portable"}
     assert all(0 < row.ns < 1e9 for row in rows)
@@ -48,7 +48,7 @@ def test_a_profile_lists_the_operators_in_order_with_their_backend_and_time(pict
 def test_a_profile_is_of_the_input_that_is_given_and_changes_no_answer(pictures):
     session, given = opened(pictures), {"pixels": pictures.inputs.numpy()[:1]}
     before = np.asarray(session.run(given)["probabilities"])
-    assert len(session.profile(given, runs=1)) == len(session.profile(runs=3)) >= 3
+    assert len(session.profile(given, runs=1)) == len(session.profile(runs=3)) >= 2
     assert (np.asarray(session.run(given)["probabilities"]) == before).all()
     session.close()
     with pytest.raises(EngineError, match="this session was closed"):
