@@ -26,14 +26,17 @@ LEFT_OUT = {
     "test_remote.py": "what OpenSSH carries between two machines",
     "test_signature.py": "what the host's ssh-keygen says",
     "test_wheel.py": "builds the wheels",
+    "test_check.py::test_an_engine_that_ends_its_process": "breaks the path that the guest is imported by",
     "test_engines.py::test_a_pte_that_asks_for_more_memory": WRITES,
     "test_engines.py::test_a_pte_that_names_an_operator": WRITES,
     "test_engines.py::test_a_pte_without_a_spec": WRITES,
     "test_engines.py::test_the_quantized_kernels_are_loaded": LOWERS,
     "test_install.py::test_a_kill_at": KILLS,
     "test_predictor.py::test_a_picture_is_answered_as_eager_torch": "compares with torch",
+    "test_predictor.py::test_a_complex_tensor": "gives a torch tensor",
     "test_preprocess.py::test_pixels_are_torchvisions": "compares with torchvision; test_golden.py with x86's pixels",
     "test_profile.py::test_a_pte_that_was_not_lowered": LOWERS,
+    "test_run.py::test_a_closed_stdin": "starts the command by the host's shell",
     "test_store.py::test_a_kill_at": KILLS,
 }
 
