@@ -13,7 +13,7 @@ import reprlib
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -193,36 +193,16 @@ def _load_from(bundle: Bundle, artifact: str | None, threads: int | None, exact:
         choice = tuned.remembered(bundle)
         artifact, usual = (choice.artifact, choice.threads) if choice else (_first_runnable(bundle).id, None)
     chosen = bundle.artifact(artifact)
-    opening = _Beside(lambda: open_artifact(bundle, chosen, threads, usual=usual, verify=verify))
-    if bundle.spec.image is not None:
-        # Pillow's import takes as long as the engine's load: the first picture finds both done
-        from PIL import JpegImagePlugin  # noqa: F401
-
-        import edge_runtime.preprocess  # noqa: F401
-    return Predictor(bundle.spec, chosen, opening.result(), exact)
+    if bundle.spec.image is not None:  # it takes as long as the engine's load: the first picture finds both done
+        threading.Thread(target=_import_pillow).start()
+    session = open_artifact(bundle, chosen, threads, usual=usual, verify=verify)
+    return Predictor(bundle.spec, chosen, session, exact)
 
 
-class _Beside:
-    """Runs a function beside this thread; `result` waits for it and gives its answer, or raises its error."""
+def _import_pillow() -> None:
+    from PIL import JpegImagePlugin  # noqa: F401
 
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._function = function
-        self._answer: Any = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._answer = self._function()
-        except BaseException as error:  # noqa: BLE001  (raised again by `result`)
-            self._error = error
-
-    def result(self) -> Any:
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._answer
+    import edge_runtime.preprocess  # noqa: F401
 
 
 def open_artifact(
