@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report, results
-from benchmarks.environment import busy, host
+from benchmarks.environment import as_installed, busy, host
 from benchmarks.targets import System, systems
 from edge_runtime import engines, worker
 from edge_runtime.bundle import MANIFEST, MAX_MANIFEST_BYTES, Bundle, open_bundle
@@ -74,6 +74,7 @@ def bench(
     work = _work(opened)
     flags = busy()
     log.info("%d systems, %d inputs from %s", len(chosen), len(work.inputs), work.data["name"])
+    as_installed()
     cold = _cold_starts(chosen, work, cold_starts)
     measured = _passes(chosen, work)
     scenario = {

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import decode_drift, efficientnet_b2, paired, results
-from benchmarks.environment import host
+from benchmarks.environment import as_installed, host
 from benchmarks.paired import Row
 from benchmarks.photographs import photographs
 from benchmarks.report import Record, is_noisy, ratios, runs, same_against_itself
@@ -220,6 +220,7 @@ def main(argv: list[str]) -> int:
         holds = [_shown(row, show) for row in _read_rows(args)]
         if args.records is None:
             names = _names(args.only)
+            as_installed()
             with tempfile.TemporaryDirectory(prefix="lokma-budget-") as scratch:
                 folder = Path(scratch)
                 setting = Setting(_b2(), _lite(), tuple(photographs(folder, PHOTOS)), folder, args.rounds)

@@ -15,12 +15,12 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edge_runtime import __version__, store
 from edge_runtime.errors import BadBundle, BadInput, BadRequest
+from edge_runtime.frozen import frozen
 from edge_runtime.source import MANIFEST, MAX_ENTRIES, Folder, Source, safe
 from edge_runtime.spec import ModelSpec, is_text, read_json
 
@@ -34,7 +34,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}")
 
 
-@dataclass(frozen=True)
+@frozen
 class Artifact:
     """One runnable file of a bundle. `details` keeps the measured rest: parity, accuracy, verdict, recipe."""
 
@@ -44,10 +44,10 @@ class Artifact:
     precision: str
     sha256: str
     size_bytes: int
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
+@frozen
 class Golden:
     """A stored reference case: a raw input, and what the eager model and each artifact answered to it.
 
@@ -61,7 +61,7 @@ class Golden:
     tensor: bytes | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Bundle:
     """An opened bundle: its manifest as it stands, and the parts of it that were read and checked."""
 

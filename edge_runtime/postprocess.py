@@ -9,14 +9,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from edge_runtime.errors import BadRequest
+from edge_runtime.frozen import frozen
 from edge_runtime.spec import Label
 
 
-@dataclass(frozen=True)
+@frozen
 class Prediction:
     """One answer. `values` is the output row: probabilities, Q-values, or numbers in the output's unit.
 
@@ -27,8 +27,9 @@ class Prediction:
     task: str
     labels: tuple[Label, ...]
     values: tuple[float, ...]
-    ms: Mapping[str, float] = field(default_factory=dict, compare=False)
+    ms: Mapping[str, float] = {}
     unit: str = ""
+    _uncompared = ("ms",)
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
         """The `k` best labels with their values (probabilities, or Q-values of a policy), best first.

@@ -17,13 +17,13 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edge_runtime.bundle import Artifact
 from edge_runtime.engines import Operator, Session
 from edge_runtime.engines.executorch import PORTABLE, ExecuTorchSession
 from edge_runtime.errors import EngineError, Missing, one_line
+from edge_runtime.frozen import frozen
 from edge_runtime.store import home
 
 MAX_OUTSIDE = 0.05  # of the time
@@ -31,7 +31,7 @@ MAX_OUTSIDE = 0.05  # of the time
 _BORDER = {"permute_copy", "_to_dim_order_copy", "_clone_dim_order", "_to_copy", "clone"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Delegation:
     """What backends took of a model; `outside` is each other operator's share of the time, the largest first."""
 

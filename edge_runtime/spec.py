@@ -15,14 +15,13 @@ True
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from edge_runtime.errors import BadBundle
+from edge_runtime.frozen import frozen, names_of
 
 TASKS = ("binary", "multiclass", "multilabel", "regression", "policy")
 DTYPES = {"uint8": ("B", 1), "int32": ("i", 4), "int64": ("q", 8), "float32": ("f", 4)}  # struct code, bytes
@@ -33,7 +32,7 @@ MAX_TEXT = 200  # characters of a name or an id
 MAX_DEPTH = 30  # of nested JSON: what is read here is walked by recursion later
 
 
-@dataclass(frozen=True)
+@frozen
 class TensorSpec:
     """One tensor: its name, element type, shape and unit.
 
@@ -51,7 +50,7 @@ class TensorSpec:
         return tuple(int(size) for size in self.shape[1:])
 
 
-@dataclass(frozen=True)
+@frozen
 class Label:
     """One class or action: a stable `id` and its display names, which may change without a new export."""
 
@@ -60,7 +59,7 @@ class Label:
     tr: str
 
 
-@dataclass(frozen=True)
+@frozen
 class ImageSpec:
     """How a picture becomes the input tensor: resize the short side to `resize` px, cut the middle `crop` px.
 
@@ -72,7 +71,7 @@ class ImageSpec:
     filter: str = "bicubic"
 
 
-@dataclass(frozen=True)
+@frozen
 class Normalise:
     """`(x - mean) / std` over the last axis, in the input's units, computed *inside* the artifact."""
 
@@ -80,15 +79,15 @@ class Normalise:
     std: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Architecture:
     """The name of a row of `train.models.MODELS` and the keyword arguments that build it."""
 
     name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
+@frozen
 class ModelSpec:
     """What a model takes and gives. `image` is None for tables and observations; see DESIGN.md.
 
@@ -111,7 +110,8 @@ class ModelSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain JSON data; `from_dict` reads it back to an equal object."""
-        return _plain(dataclasses.asdict(self))
+        plain: dict[str, Any] = _plain(self)
+        return plain
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ModelSpec:
@@ -145,8 +145,8 @@ def differing_field(one: Any, other: Any, name: str = "spec") -> str | None:
     """
     if one == other:
         return None
-    if dataclasses.is_dataclass(one) and type(one) is type(other):
-        kept = [item.name for item in dataclasses.fields(one) if type(one) is not Label or item.name == "id"]
+    if names_of(one) and type(one) is type(other):
+        kept = [key for key in names_of(one) if type(one) is not Label or key == "id"]
         pairs = [(getattr(one, key), getattr(other, key), f"{name}.{key}") for key in kept]
     elif isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
         pairs = [(mine, theirs, f"{name}[{i}]") for i, (mine, theirs) in enumerate(zip(one, other, strict=True))]
@@ -197,6 +197,8 @@ def _names(data: Any) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> Any:
+    if names := names_of(value):
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -12,11 +12,11 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import BadBundle, BadRequest, Missing
+from edge_runtime.frozen import frozen
 
 ACTIVE = "active.json"
 LOCK = ".lock"  # held by an install
@@ -37,7 +37,7 @@ def home() -> Path:
         raise Missing("this user has no home folder; set LOKMA_HOME to one that can be written") from error
 
 
-@dataclass(frozen=True)
+@frozen
 class Installed:
     """Which version of a bundle counts here, and which one `--rollback` goes back to."""
 

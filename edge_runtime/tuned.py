@@ -9,17 +9,17 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_runtime import engines, store
 from edge_runtime.bundle import Bundle
 from edge_runtime.errors import BadRequest, Missing
+from edge_runtime.frozen import frozen
 from edge_runtime.host import host, usable_cores
 
 
-@dataclass(frozen=True)
+@frozen
 class Choice:
     """The artifact to load, and the threads to run it with."""
 

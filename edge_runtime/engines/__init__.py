@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge_runtime.errors import BadInput, BadRequest, Missing
+from edge_runtime.frozen import frozen
 from edge_runtime.host import usable_cores
 from edge_runtime.spec import DTYPES, TensorSpec
 
@@ -38,7 +38,7 @@ ENGINES = {
 }
 
 
-@dataclass(frozen=True)
+@frozen
 class Operator:
     """One row of a profile: what ran once in a run, which backend ran it, and how long that took."""
 

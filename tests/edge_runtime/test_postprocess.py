@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 
 from edge_runtime import Prediction
@@ -81,7 +79,7 @@ def test_no_labels_at_all_cannot_be_asked_for(k):
 def test_an_answer_is_frozen_and_equal_whatever_its_time():
     answer = Prediction("multiclass", LABELS, (0.2, 0.7, 0.1), {"inference": 1.0})
     assert answer == Prediction("multiclass", LABELS, (0.2, 0.7, 0.1), {"inference": 2.0})
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="frozen"):
         answer.values = ()  # type: ignore[misc]
 
 

@@ -445,7 +445,7 @@ def test_a_bundle_of_another_hash_with_the_right_manifest_loads(copied):
 
 
 def test_the_spec_of_a_predictor_is_frozen(policy):
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="frozen"):
         load(policy.folder).spec.name = "other"  # type: ignore[misc]
 
 
