@@ -4,7 +4,7 @@ BIN := .venv/bin
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-arm check fix wheels docs results fuzz bench-check clean
+.PHONY: help install demo test test-arm check fix wheels docs results fuzz bench-check zoo clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -77,8 +77,11 @@ fuzz: install    ## five minutes of hostile manifests, zips and pictures
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
 	$(BIN)/python -m tests.fuzz
 
-bench-check: install  ## the budgets, about twelve minutes (after make results)
-	$(BIN)/python -m benchmarks.runtime_budget
+bench-check: install  ## the budgets, about fifteen minutes (after make results; the export's B2 row: python -m benchmarks.export_times_budget)
+	@status=0; for room in runtime export; do $(BIN)/python -m benchmarks.$${room}_budget || status=1; done; exit $$status
+
+zoo: install     ## 24 networks of torchvision through the main recipes, 90 minutes at most; goes on where it was cut off
+	$(BIN)/python -m benchmarks.zoo_budget
 
 clean:           ## remove what was built (runs, bundles and records stay)
 	rm -rf .venv dist edge_runtime/_native .pytest_cache .ruff_cache .mypy_cache

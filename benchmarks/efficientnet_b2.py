@@ -46,7 +46,8 @@ ARTIFACTS = {
     "onnx-fp32": ("onnxruntime", "fp32"),
     "xnnpack-int8": ("executorch", "int8"),
 }
-Lower = Callable[[Any, ModelSpec, Any], tuple[bytes, dict[str, Any]]]
+# recipe, model, spec, calibration inputs: the file, and what the manifest says of it
+Lower = Callable[[str, Any, ModelSpec, Any], tuple[bytes, Mapping[str, Any]]]
 
 
 def folder() -> Path:
@@ -56,11 +57,11 @@ def folder() -> Path:
     return store.home() / "budget" / f"{NAME}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
 
 
-def bundle(recipes: Mapping[str, Lower]) -> Path:
+def bundle(lower: Lower) -> Path:
     """The bundle's folder, made where it is not there yet; a build that was cut off goes on.
 
     Args:
-        recipes: what lowers each of `ARTIFACTS`, from the export room.
+        lower: lowers by a recipe, from the export room.
     """
     where = folder()
     if (where / MANIFEST).is_file():
@@ -75,7 +76,7 @@ def bundle(recipes: Mapping[str, Lower]) -> Path:
     calibration = calibration.reshape(-1, SIDE, SIDE, 3)
     model = network(calibration)
     save_file(model.state_dict(), where / WEIGHTS)
-    entries = [_lowered(name, recipes[name], model, calibration, where) for name in ARTIFACTS]
+    entries = [_lowered(name, lower, model, calibration, where) for name in ARTIFACTS]
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "name": NAME,
@@ -119,7 +120,7 @@ def _lowered(name: str, lower: Lower, model: Any, calibration: Any, where: Path)
         return entry
     log.warning("lowering %s", name)
     engine, precision = ARTIFACTS[name]
-    data, details = lower(model, SPEC, calibration)
+    data, details = lower(name, model, SPEC, calibration)
     file = name + engines.ENGINES[engine][2]
     (where / file).write_bytes(data)
     entry = {

@@ -149,10 +149,11 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1 or not Path(argv[0]).is_file():
         sys.stderr.write("usage: python -m benchmarks.report RECORDS.jsonl   (the file must exist)\n")
         return 2
-    from benchmarks.runtime_budget import markdown  # it reads this module's ratios
+    from benchmarks import runtime_budget, zoo_budget  # they read this module's ratios
 
     records = results.read(Path(argv[0])).records
-    sys.stdout.write(f"{document(records)}\n{markdown(records)}")
+    parts = (document(records), runtime_budget.markdown(records), zoo_budget.markdown(records))
+    sys.stdout.write("\n".join(filter(None, parts)))
     return 0
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from benchmarks.report import Record, is_noisy, ratios, runs, same_against_itsel
 from benchmarks.runtime_rows import GROUPS, Setting
 from edge_runtime import engines
 from edge_runtime.errors import BadRequest, LokmaError, Missing
+from edge_runtime.spec import ModelSpec
 from train.provenance import commit
 
 BUNDLE, POLICY = "foodvision-mini", "cartpole"
@@ -166,10 +167,14 @@ def _b2() -> Path:
     """EfficientNet-B2's bundle; the export room is imported only where it must be built."""
     if (efficientnet_b2.folder() / "manifest.json").is_file():
         return efficientnet_b2.folder()
-    from export import to_executorch, to_onnx
+    from export.lowering import lower
+    from export.recipes import Job
 
-    lowers = {"xnnpack-fp32": to_executorch.fp32, "onnx-fp32": to_onnx.fp32, "xnnpack-int8": to_executorch.int8}
-    return efficientnet_b2.bundle(lowers)
+    def lowered(name: str, model: Any, spec: ModelSpec, calibration: Any) -> tuple[bytes, Mapping[str, Any]]:
+        found = lower(name, Job(model, spec, calibration, calibration[:1]))
+        return found.data, found.details
+
+    return efficientnet_b2.bundle(lowered)
 
 
 def recorded(records: Sequence[Record]) -> list[Row]:

@@ -9,6 +9,7 @@ quantizes is the model between them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,7 +70,7 @@ def example_input(spec: ModelSpec, batch: int = 1) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
-def output_of(module: InGraph, inputs: Any) -> Tensor:
-    """The eager reference, one sample at a time so that batch-dependent kernels cannot differ."""
+def output_of(module: Callable[[Tensor], Tensor], inputs: Any) -> Tensor:
+    """What eager torch gives, one sample at a time so that batch-dependent kernels cannot differ."""
     with torch.inference_mode():
         return torch.cat([module(sample[None]) for sample in inputs])

@@ -9,8 +9,9 @@ from typing import Any
 
 from edge_runtime.spec import ModelSpec
 from export.asked import Asked
-from export.export import applicable, check_recipes, parts_of, target_of
-from export.recipes import chosen
+from export.build import applicable
+from export.export import target_of
+from export.recipes import check_recipes, chosen, parts_of
 from export.sources import plan_of
 
 

@@ -58,6 +58,13 @@ def folded(model: nn.Module, spec: ModelSpec) -> nn.Module:
 
 
 @once_a_model
+def program_of(model: nn.Module, spec: ModelSpec) -> torch.export.ExportedProgram:
+    """The model itself as an exported program, for one normalised sample; nobody may change it."""
+    inner = InGraph(model, spec).normalise(example_input(spec))
+    return torch.export.export(model, (inner,), strict=False)
+
+
+@once_a_model
 def _folded(model: nn.Module, spec: ModelSpec) -> nn.Module | None:
     if isinstance(model, fx.GraphModule):  # of a saved or a handed-over program: it has no layers left to swap
         return _folded_graph(model)
@@ -77,8 +84,7 @@ def _folded(model: nn.Module, spec: ModelSpec) -> nn.Module | None:
 
 def _pairs(model: nn.Module, spec: ModelSpec) -> list[tuple[str, str]]:
     """The names of the convolutions and norms that can be folded; a layer that is called twice is left alone."""
-    inner = InGraph(model, spec).normalise(example_input(spec))
-    program = torch.export.export(model, (inner,), strict=False)
+    program = program_of(model, spec)
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
 

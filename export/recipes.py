@@ -1,17 +1,19 @@
-"""The export recipes: backend + precision + calibration. To add one, add a row and a function.
+"""The export recipes: backend + precision + calibration. To add one, add a row and a function from `Job` to `Lowered`.
 
 The order is the bundle's: `load` takes the first artifact that an engine of the device can run.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import BadRequest
 
 if TYPE_CHECKING:
-    from torch import nn
+    import numpy as np
+    from torch import Tensor, nn
 
     from edge_runtime.spec import ModelSpec
 
@@ -24,6 +26,35 @@ class Recipe:
     precision: str
     suffix: str
     lower: str
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a recipe's function is given.
+
+    `model` takes normalised float32 and gives raw outputs, in eval mode. `calibration` (n, …) and `probe` (few, …)
+    are real inputs in the user's units: ranges come from the first, the parity ladder runs on the second. `in_float`
+    names the layers, as in `model.named_modules()`, that a quantizing recipe leaves in float.
+    """
+
+    model: nn.Module
+    spec: ModelSpec
+    calibration: Tensor
+    probe: Tensor
+    in_float: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """What it gives: the file, what the manifest says of it, and the outputs (few, k) of each step on the probe.
+
+    `details` holds `quantization` (None for fp32) and `delegation`; `stages` goes from the step after eager to the
+    last one before the session, by name.
+    """
+
+    data: bytes
+    details: Mapping[str, Any]
+    stages: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 RECIPES = {
@@ -90,3 +121,15 @@ def advice(model: nn.Module, spec: ModelSpec) -> dict[str, str]:
         size = f"{mix.weight_bytes / 1e6:,.0f} MB of weights"
         why["onnx-fp16"] = f"{size}: half the download with nearly the same answers; no faster on processors"
     return {name: why[name] for name in RECIPES if name in why}
+
+
+def parts_of(recipes: str) -> list[str]:
+    """The names in a list with commas."""
+    return [part.strip() for part in recipes.split(",") if part.strip()]
+
+
+def check_recipes(recipes: str) -> None:
+    """Refuses an unknown recipe before anything is read; what "auto" takes is decided later."""
+    named = [part for part in parts_of(recipes) if part != "auto"]
+    if named or "auto" not in parts_of(recipes):
+        chosen(",".join(named))

@@ -9,48 +9,75 @@ import io
 import logging
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.errors import BadData, BadInput
+from edge_runtime.errors import BadData, BadInput, BadRequest
 from edge_runtime.preprocess import open_picture, to_pixels
 from edge_runtime.spec import ModelSpec
+from export.terms import Terms
+
+if TYPE_CHECKING:
+    from train.tables import TableData
 
 log = logging.getLogger(__name__)
 
 CALIBRATION = 128  # every label equally often
 OBSERVATIONS = 512
 GOLDEN = 3
+HELD = 512
 MAX_UNREADABLE = 0.05  # share of the pictures that may be damaged
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Raw inputs: picture paths, or rows of numbers. `labels` are the evaluation's, empty for a policy."""
+    """Raw inputs: picture paths, or rows of numbers. `labels` are the evaluation's, empty for a policy:
+    a class number each, or of a table's other tasks the row's numbers.
+
+    `held` are of the training side too, labels in turn, and calibration did not see them: quantization is tuned on
+    them. `unlabelled` are the pictures that judge beside `evaluation`, and `dropped` counts those that may not.
+    """
 
     name: str
     sha256: str
     calibration: tuple[Any, ...]
     golden: tuple[Any, ...]
     evaluation: tuple[Any, ...]
-    labels: tuple[int, ...]
+    labels: tuple[Any, ...]
     skipped: tuple[str, ...] = ()  # pictures that could not be read, with the reason
+    held: tuple[Any, ...] = ()
+    unlabelled: tuple[str, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
-def samples_of(spec: ModelSpec, data: Mapping[str, str], model: Any) -> Samples:
+def samples_of(spec: ModelSpec, data: Mapping[str, str], model: Any, terms: Terms) -> Samples:
     """The samples of a run.
 
     Args:
         spec: the run's.
         data: the `name` and `sha256` of its data set.
         model: takes one row and gives an action; called for policies only, whose inputs come from playing.
+        terms: name the pictures that judge beside the test side.
 
     Raises:
         BadData: the data here is not what the run was trained on, or gives fewer than 32 calibration inputs.
+        BadRequest: pictures are to judge what takes rows of numbers.
     """
-    samples = _of_policy(data["name"], model) if spec.task == "policy" else _of_pictures(spec, **data)
+    if spec.task == "policy":
+        _refuse_pictures(spec, terms)
+        return enough(_of_policy(data["name"], model))
+    if spec.image is None:
+        from train.tables import table_data
+
+        _refuse_pictures(spec, terms)
+        return enough(of_table(table_data(data["name"], data["sha256"])))
+    from train.data import image_data
+
+    found = image_data(data["name"], data["sha256"])
+    train, test = ([(str(e.path), e.label) for e in side] for side in (found.train, found.test))
+    samples = of_examples(spec, found.name, found.sha256, train, test, terms)
     return enough(samples)
 
 
@@ -66,19 +93,41 @@ def enough(samples: Samples) -> Samples:
 
 
 def of_examples(
-    spec: ModelSpec, name: str, sha256: str, train: Sequence[tuple[Any, int]], test: Sequence[tuple[Any, int]]
+    spec: ModelSpec,
+    name: str,
+    sha256: str,
+    train: Sequence[tuple[Any, int]],
+    test: Sequence[tuple[Any, int]],
+    terms: Terms,
 ) -> Samples:
     """Samples of labelled inputs: calibration and golden cases of the training side, all of the test side.
 
     Raises:
-        BadData: of the pictures that are needed, more than 5 % cannot be read.
+        BadData: of the pictures that are needed, more than 5 % cannot be read; the test side is empty, or the
+            training side has fewer than two labels: ranges taken from one would cut the others off.
+        BadRequest: pictures are to judge what takes rows of numbers.
     """
+    _refuse_pictures(spec, terms)
+    seen = sorted({label for _, label in train})
+    if len(seen) < 2:
+        only = f"only {spec.labels[seen[0]].id}" if seen else "nothing"
+        raise BadData(
+            f"{name} holds {only} on its training side, and calibration takes its ranges there: give at least two "
+            "labels, or ranges would fit one and cut off the others"
+        )
     skipped: list[str] = []
-    chosen = _readable(spec, _balanced(train, len(train)), CALIBRATION + GOLDEN, skipped)
+    turns = _balanced(train, len(train))
+    chosen = _readable(spec, turns, CALIBRATION + GOLDEN, skipped)
+    held = turns[len(chosen) + len(skipped) :][:HELD]
     judged = _readable(spec, test, len(test), skipped)
     if not judged:
         raise BadData(f"{name} has no test side that can be judged; give more inputs, or folders train/ and test/")
     inputs = tuple(given for given, _ in chosen)
+    unseen, dropped = terms.unseen([given for given, _ in train], [given for given, _ in test])
+    unreadable: list[str] = []
+    more = _readable(spec, [(given, 0) for given in unseen], len(unseen), unreadable)
+    if unreadable:
+        dropped["unreadable"] = len(unreadable)
     return Samples(
         name=name,
         sha256=sha256,
@@ -87,7 +136,35 @@ def of_examples(
         evaluation=tuple(given for given, _ in judged),
         labels=tuple(label for _, label in judged),
         skipped=tuple(skipped),
+        held=tuple(given for given, _ in held),
+        unlabelled=tuple(given for given, _ in more),
+        dropped=dropped,
     )
+
+
+def of_table(data: TableData) -> Samples:
+    """Samples of a run's table: calibration, golden and held rows of the training side, all rows of the test side."""
+    train, test = data.train, data.test
+    rows = [(tuple(map(float, row)), int(target[0])) for row, target in zip(train.rows, train.targets, strict=True)]
+    if data.task in ("binary", "multiclass"):
+        rows = _balanced(rows, len(rows))
+    inputs = tuple(row for row, _ in rows)
+    last = GOLDEN + min(OBSERVATIONS, 3 * len(inputs) // 4)  # the rest is held
+    truth = [tuple(map(float, row)) for row in test.targets]
+    return Samples(
+        name=data.name,
+        sha256=data.sha256,
+        calibration=inputs[GOLDEN:last],
+        golden=inputs[:GOLDEN],
+        evaluation=tuple(tuple(map(float, row)) for row in test.rows),
+        labels=tuple(int(row[0]) for row in truth) if data.task in ("binary", "multiclass") else tuple(truth),
+        held=inputs[last:][:HELD],
+    )
+
+
+def _refuse_pictures(spec: ModelSpec, terms: Terms) -> None:
+    if spec.image is None and terms.unlabelled:
+        raise BadRequest(f"--unlabelled names pictures, and {spec.name} takes rows of {spec.inputs[0].unit}")
 
 
 def _readable(
@@ -148,14 +225,6 @@ def _tensor(spec: ModelSpec, given: Any) -> bytes:
     if spec.image is not None:
         return to_pixels(open_picture(given, spec.image, exact=True), spec.image)
     return array("f", given).tobytes()
-
-
-def _of_pictures(spec: ModelSpec, name: str, sha256: str) -> Samples:
-    from train.data import image_data
-
-    found = image_data(name, sha256)
-    train, test = ([(str(e.path), e.label) for e in side] for side in (found.train, found.test))
-    return of_examples(spec, found.name, found.sha256, train, test)
 
 
 def _of_policy(data: str, model: Any) -> Samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -18,70 +19,64 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 from executorch.devtools.backend_debug import get_delegation_info
 from executorch.exir import to_edge_transform_and_lower
 from torch import Tensor, nn
-from torchao.quantization.pt2e import MinMaxObserver, MovingAverageMinMaxObserver, move_exported_model_to_eval
+from torchao.quantization.pt2e import MinMaxObserver, PerChannelMinMaxObserver, move_exported_model_to_eval
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from edge_runtime.engines import open_session
 from edge_runtime.engines.executorch import SPEC_METHOD, ExecuTorchSession
 from edge_runtime.errors import BadRequest
 from edge_runtime.profile import measured
-from edge_runtime.spec import ModelSpec
-from export.contract import InGraph, example_input
-from export.fold import folded
+from export.contract import InGraph, example_input, output_of
+from export.fold import folded, program_of
+from export.recipes import Job, Lowered
+from export.rounding import rounded
+from export.xnnpack_quantizer import Quantizer, small_head
 from train.fit import one_thread
 
 Details = dict[str, Any]
-AVERAGING = 0.02  # the weight of each calibration input: the last fifty or so decide
+LEVELS = 127  # the largest weight
 
 
-def fp32(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes, Details]:
-    """The model as it is.
-
-    Args:
-        model: takes normalised float32, gives raw outputs, in eval mode.
-        spec: the run's.
-        calibration: not used; real inputs in the user's units (n, …).
-
-    Returns:
-        The `.pte` and its details: `quantization` (None) and `delegation`.
-    """
-    del calibration
-    data, delegation = _lower(folded(model, spec), spec)
-    return data, {"quantization": None, "delegation": delegation}
+def fp32(job: Job) -> Lowered:
+    """The model as it is."""
+    return _lower(folded(job.model, job.spec), job, None)
 
 
-def int8(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes, Details]:
+def int8(job: Job) -> Lowered:
     """The model between normalisation and last activation in int8, ranges from the calibration inputs.
 
     Weights are symmetric per channel, activations per tensor, as XNNPACK's kernels take them.
     """
+    model, spec = job.model, job.spec
     contract = InGraph(model, spec)
-    with torch.no_grad():
-        inner = [contract.normalise(sample[None]) for sample in calibration]  # not inference mode: export saves them
-    exported = torch.export.export(folded(model, spec), (inner[0],), strict=False).module()
-    prepared = prepare_pt2e(exported, XNNPACKQuantizer().set_global(_config(spec.image is not None)))
+    exported = program_of(folded(model, spec), spec).module()
+    in_float = job.in_float | small_head(exported)
+    on_grid = copy.deepcopy(exported)
+    weights = rounded(model, spec, job.calibration, LEVELS, in_float)
+    on_grid.load_state_dict({**on_grid.state_dict(), **weights})
+    prepared = prepare_pt2e(on_grid, Quantizer(_config(), in_float))
     with torch.no_grad(), one_thread():  # many small steps: two threads wait for each other beside any other work
-        for sample in inner:
-            prepared(sample)
+        for sample in job.calibration:
+            prepared(contract.normalise(sample[None]))
     quantized = convert_pt2e(prepared)
     move_exported_model_to_eval(quantized)
-    data, delegation = _lower(quantized, spec)
     quantization = {
         "scheme": "PT2E static, s8 activations per tensor, s8 weights per channel",
-        "calibration_inputs": len(inner),
-        "in_float": ["normalisation", "last activation"],
+        "calibration_inputs": len(job.calibration),
+        "in_float": ["normalisation", "last activation", *sorted(in_float)],
     }
-    return data, {"quantization": quantization, "delegation": delegation}
+    return _lower(quantized, job, quantization, exported)
 
 
-def int8_dynamic(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes, Details]:
+def int8_dynamic(job: Job) -> Lowered:
     """Linear layers in int8, the ranges of their activations taken row by row at each run; the rest in float.
 
     Convolutions stay in float: a range for a whole picture at each run costs them more than int8 gains.
     """
+    model, spec = job.model, job.spec
     with torch.no_grad():
-        inner = InGraph(model, spec).normalise(calibration[:1])
-    exported = torch.export.export(folded(model, spec), (inner,), strict=False).module()
+        inner = InGraph(model, spec).normalise(job.calibration[:1])
+    exported = program_of(folded(model, spec), spec).module()
     linear = torch.ops.aten.linear.default
     count = sum(node.target is linear for node in exported.graph.nodes)
     if not count:
@@ -92,33 +87,44 @@ def int8_dynamic(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tupl
         prepared(inner)
     quantized = convert_pt2e(prepared)
     move_exported_model_to_eval(quantized)
-    data, delegation = _lower(quantized, spec)
     quantization = {
         "scheme": "PT2E dynamic, s8 activations per row and run, s8 weights per channel",
         "quantized": f"{count} linear layers",
         "in_float": ["normalisation", "last activation", "all but linear layers"],
     }
-    return data, {"quantization": quantization, "delegation": delegation}
+    return _lower(quantized, job, quantization, exported)
 
 
-def _config(pictures: bool) -> QuantizationConfig:
-    """XNNPACK's own, but with other activation ranges than its histogram, which takes several times as long.
+def _config() -> QuantizationConfig:
+    """XNNPACK's own, but with activation ranges from the smallest to the largest value that calibration shows.
 
-    Pictures: moving averages of each one's smallest and largest value; a single odd picture widens plain minima
-    and maxima, and both those and the histogram changed more answers on training-side pictures that calibration
-    had not seen. Rows: plain minima and maxima; a policy lives by the rare large values that averages cut off.
+    Its histogram takes several times as long. Moving averages of each picture's ends cut the largest outputs off,
+    and moved answers of training-side pictures that calibration had not seen three times as far.
     """
     config = get_symmetric_quantization_config(is_per_channel=True)
-    averaged = MovingAverageMinMaxObserver.with_args(averaging_constant=AVERAGING, eps=2**-12)
-    observer = averaged if pictures else MinMaxObserver.with_args(eps=2**-12)
-    assert config.input_activation is not None
-    activation = dataclasses.replace(config.input_activation, observer_or_fake_quant_ctr=observer)
-    return dataclasses.replace(config, input_activation=activation, output_activation=activation)
+    assert config.input_activation is not None and config.weight is not None
+    whole = MinMaxObserver.with_args(eps=2**-12)
+    activation = dataclasses.replace(config.input_activation, observer_or_fake_quant_ctr=whole)
+    # XNNPACK's own has no step below 2**-12, and leaves channels of small weights a handful of them
+    fine = PerChannelMinMaxObserver.with_args(eps=2**-24)
+    weight = dataclasses.replace(config.weight, observer_or_fake_quant_ctr=fine)
+    return dataclasses.replace(config, input_activation=activation, output_activation=activation, weight=weight)
 
 
-def _lower(model: nn.Module, spec: ModelSpec) -> tuple[bytes, Details]:
-    """Exports the contract around `model` with batch size 1 and hands what it can to XNNPACK."""
+def _lower(model: nn.Module, job: Job, quantization: Details | None, exported: nn.Module | None = None) -> Lowered:
+    """Exports the contract around `model` with batch size 1 and hands what it can to XNNPACK.
+
+    Args:
+        model: what is lowered, quantized where `quantization` says how.
+        job: what the recipe was given.
+        quantization: for the manifest.
+        exported: the model's program before it was quantized.
+    """
+    spec = job.spec
     program = _plain(torch.export.export(InGraph(model, spec), (example_input(spec),), strict=False))
+    stages: dict[str, nn.Module] = {"exported program": InGraph(exported, spec)} if exported else {}
+    stages["quantized program" if exported else "exported program"] = program.module()
+    outputs = {name: output_of(stage, job.probe).numpy() for name, stage in stages.items()}
     description = torch.frombuffer(bytearray(json.dumps(spec.to_dict()).encode()), dtype=torch.uint8)
     edge = to_edge_transform_and_lower(
         program, partitioner=[XnnpackPartitioner()], constant_methods={SPEC_METHOD: description}
@@ -129,7 +135,8 @@ def _lower(model: nn.Module, spec: ModelSpec) -> tuple[bytes, Details]:
     timed = measured(session)
     session.close()
     outside = timed.operators - timed.delegated  # in the profile a whole delegate is one operator
-    return data, dataclasses.replace(timed, operators=inside + outside, delegated=inside).to_dict()
+    delegation = dataclasses.replace(timed, operators=inside + outside, delegated=inside).to_dict()
+    return Lowered(data, {"quantization": quantization, "delegation": delegation}, outputs)
 
 
 def _plain(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import io
 import itertools
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import torch
 from onnx import numpy_helper
 from onnxruntime.quantization import (
@@ -29,40 +32,35 @@ from torch import Tensor, nn
 from edge_runtime.engines.onnxruntime import SPEC_KEY
 from edge_runtime.errors import BadRequest
 from edge_runtime.spec import ModelSpec
-from export.contract import InGraph, example_input
+from export.contract import InGraph, example_input, output_of
 from export.fold import folded, once_a_model
 from export.onnx_graph import RawGraph
 from export.onnx_profile import delegation_of, operators
+from export.recipes import Job, Lowered
+from export.rounding import rounded
 
 OPSET = 18
 WEIGHTED = ("Conv", "Gemm", "MatMul")
+LEVELS = 64  # the largest weight under `reduce_range`
+MAX_WEIGHT_BYTES = 2**31 - 2**24  # protobuf holds 2 GiB in one message; the graph itself needs some of it
 HALF_FROM = 256  # numbers: the few of a mean or a scale stay exact
 HALF_MAX = np.finfo(np.float16).max
 Details = dict[str, Any]
 
 
-def fp32(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes, Details]:
-    """The model as it is.
-
-    Args:
-        model: takes normalised float32, gives raw outputs, in eval mode.
-        spec: the run's.
-        calibration: not used; real inputs in the user's units (n, …).
-
-    Returns:
-        The `.onnx` and its details: `quantization` (None) and `delegation`.
-    """
-    return _finished(_to_onnx(model, spec), spec, calibration, "fp32", None)
+def fp32(job: Job) -> Lowered:
+    """The model as it is."""
+    return _finished(_to_onnx(job.model, job.spec)[0], job, "fp32", None)
 
 
-def fp16(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes, Details]:
+def fp16(job: Job) -> Lowered:
     """Weights stored in half precision, arithmetic in float32: half the download, the speed of fp32.
 
     Arithmetic in fp16 gains nothing on processors without kernels for it, and is not safe on the others:
     onnxruntime 1.32 crashes on a convolution of 32 channels, and corrupts LayerNormalization from the second run
     on (its issue 27768). It widens these weights once, when it loads the file.
     """
-    program = copy.deepcopy(_to_onnx(model, spec))
+    program = copy.deepcopy(_to_onnx(job.model, job.spec)[0])
     graph, casts = program.graph, []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -78,10 +76,10 @@ def fp16(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes,
         "scheme": "fp16 weights; float32 arithmetic, for processors lack fp16 kernels: they are widened at load",
         "in_float": ["all activations"],
     }
-    return _finished(program, spec, calibration, "fp16", quantization)
+    return _finished(program, job, "fp16", quantization)
 
 
-def int8(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes, Details]:
+def int8(job: Job) -> Lowered:
     """Static QDQ: u8 activations, s8 weights per channel, `reduce_range` on.
 
     Without `reduce_range` x86 processors that lack VNNI saturate and disagree with ARM. A network with
@@ -89,14 +87,15 @@ def int8(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes,
     them cost 9 of 150 pictures (reference measurement, EfficientNet-Lite0).
     """
     with tempfile.TemporaryDirectory() as folder:
-        ready, quantized = _ready(model, spec, Path(folder)), str(Path(folder) / "int8.onnx")
-        graph = onnx.load(ready).graph
-        kinds = {node.op_type for node in graph.node}
+        kinds = {node.op_type for node in _to_onnx(job.model, job.spec)[0].graph.node}
         types = ["Conv", "Add", "Clip", "Relu"] if "Conv" in kinds else ["Gemm", "MatMul", "Add", "Relu"]
+        plain, quantized = _rounded(job, types), str(Path(folder) / "int8.onnx")
+        ready = _ready(plain, Path(folder))
+        graph = onnx.load(ready).graph
         quantize_static(
             ready,
             quantized,
-            _Reader(spec.inputs[0].name, calibration.numpy()),
+            _Reader(job.spec.inputs[0].name, job.calibration.numpy()),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -104,25 +103,25 @@ def int8(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes,
             reduce_range=True,
             calibrate_method=CalibrationMethod.MinMax,
             op_types_to_quantize=types,
-            nodes_to_exclude=_before_first_weights(graph),
+            nodes_to_exclude=[*_before_first_weights(graph), *_nodes_of(job)],
         )
         program = onnx.load(quantized)
     quantization = {
         "scheme": "QDQ static, u8 activations per tensor, s8 weights per channel, reduce_range",
-        "calibration_inputs": len(calibration),
-        "in_float": ["normalisation", "last activation", *sorted(kinds - set(types))],
+        "calibration_inputs": len(job.calibration),
+        "in_float": ["normalisation", "last activation", *sorted(kinds - set(types)), *sorted(job.in_float)],
     }
-    return _finished(program, spec, calibration, "int8", quantization)
+    return _finished(program, job, "int8", quantization)
 
 
-def int8_dynamic(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tuple[bytes, Details]:
+def int8_dynamic(job: Job) -> Lowered:
     """Linear layers in int8, their activations' ranges taken at each run; everything else in float.
 
     Convolutions are never quantized so: onnxruntime has no ConvInteger for signed weights and refuses the file
     (its issue 15888). `reduce_range` as for static int8.
     """
     with tempfile.TemporaryDirectory() as folder:
-        ready, quantized = _ready(model, spec, Path(folder)), str(Path(folder) / "int8.onnx")
+        ready, quantized = _ready(_to_onnx(job.model, job.spec)[0], Path(folder)), str(Path(folder) / "int8.onnx")
         quantize_dynamic(
             ready,
             quantized,
@@ -141,7 +140,7 @@ def int8_dynamic(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> tupl
         "quantized": f"{count} linear layers",
         "in_float": ["normalisation", "last activation", "all but linear layers"],
     }
-    return _finished(program, spec, calibration, "int8", quantization)
+    return _finished(program, job, "int8", quantization)
 
 
 class _Reader(CalibrationDataReader):
@@ -155,10 +154,19 @@ class _Reader(CalibrationDataReader):
 
 
 @once_a_model
-def _to_onnx(model: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
-    """The contract around the model; every recipe starts from the same one, and must not change it."""
+def _to_onnx(model: nn.Module, spec: ModelSpec) -> tuple[onnx.ModelProto, nn.Module | None, Mapping[str, str]]:
+    """The contract around the model, its exported program, and the layer that each node comes from.
+
+    No recipe may change what all start from.
+    """
     if isinstance(model, RawGraph):
-        return model.in_graph(spec)
+        return model.in_graph(spec), None, {}
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    if weights > MAX_WEIGHT_BYTES:
+        raise BadRequest(
+            f"the weights take {weights / 1e9:.1f} GB, and one .onnx file holds at most "
+            f"{MAX_WEIGHT_BYTES / 1e9:.1f} GB; take the xnnpack recipes: --recipes xnnpack-fp32,xnnpack-int8"
+        )
     with contextlib.redirect_stdout(io.StringIO()):  # the exporter prints its progress
         program = torch.onnx.export(
             InGraph(folded(model, spec), spec).eval(),
@@ -170,14 +178,42 @@ def _to_onnx(model: nn.Module, spec: ModelSpec) -> onnx.ModelProto:
             dynamo=True,
             external_data=False,
         )
-    assert program is not None
-    return program.model_proto
+    assert program is not None and program.exported_program is not None
+    proto = program.model_proto
+    return proto, program.exported_program.module(), {node.name: _layer(node) for node in proto.graph.node}
 
 
-def _ready(model: nn.Module, spec: ModelSpec, folder: Path) -> str:
-    """A file of the model with shapes inferred and constants folded, as the quantizers want it."""
+def _layer(node: onnx.NodeProto) -> str:
+    """As `named_modules` of the inner model calls it; the exporter notes the modules around each node."""
+    scopes = next((p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"), "[]")
+    modules = ast.literal_eval(scopes)[:-1]  # the last is the operator's own name
+    return modules[-1].removeprefix("model.") if modules else ""
+
+
+def _nodes_of(job: Job) -> list[str]:
+    """The nodes of the layers that stay in float."""
+    return [node for node, layer in _to_onnx(job.model, job.spec)[2].items() if layer in job.in_float]
+
+
+def _rounded(job: Job, types: Sequence[str]) -> onnx.ModelProto:
+    """The graph with the weights of the layers that are quantized on the grid of `reduce_range`."""
+    program = copy.deepcopy(_to_onnx(job.model, job.spec)[0])
+    if isinstance(job.model, RawGraph):
+        return program
+    weighted = (node for node in program.graph.node if node.op_type in types and node.op_type in WEIGHTED)
+    wanted = {name for node in weighted for name in node.input[1:]}
+    found = rounded(job.model, job.spec, job.calibration, LEVELS, job.in_float)
+    for tensor in program.graph.initializer:
+        values = found.get(tensor.name.removeprefix("model."))
+        if tensor.name in wanted and values is not None:
+            tensor.CopyFrom(numpy_helper.from_array(values.numpy(), tensor.name))
+    return program
+
+
+def _ready(program: onnx.ModelProto, folder: Path) -> str:
+    """A file of the graph with shapes inferred and constants folded, as the quantizers want it."""
     plain, ready = str(folder / "plain.onnx"), str(folder / "ready.onnx")
-    onnx.save(_to_onnx(model, spec), plain)
+    onnx.save(program, plain)
     quant_pre_process(plain, ready)
     return ready
 
@@ -187,13 +223,26 @@ def _before_first_weights(graph: onnx.GraphProto) -> list[str]:
     return [node.name for node in itertools.takewhile(lambda node: node.op_type not in WEIGHTED, graph.node)]
 
 
-def _finished(
-    program: onnx.ModelProto, spec: ModelSpec, samples: Tensor, precision: str, quantization: Details | None
-) -> tuple[bytes, Details]:
-    """The file's bytes, and the details of what it is and which kernels ran it on one sample here."""
-    data = _described(program, spec)
-    rows = operators(data, {spec.inputs[0].name: samples[:1].numpy()}, precision)
-    return data, {"quantization": quantization, "delegation": delegation_of(rows, precision).to_dict()}
+def _finished(program: onnx.ModelProto, job: Job, precision: str, quantization: Details | None) -> Lowered:
+    """The file, the outputs of the steps to it, and which kernels ran it on one sample here."""
+    graph, exported, _ = _to_onnx(job.model, job.spec)
+    data, name = _described(program, job.spec), job.spec.inputs[0].name
+    stages = {} if exported is None else {"exported program": output_of(exported, job.probe).numpy()}
+    if quantization:
+        stages["graph"] = _as_written(graph.SerializeToString(), name, job.probe)
+    stages["quantized graph" if quantization else "graph"] = _as_written(data, name, job.probe)
+    rows = operators(data, {name: job.calibration[:1].numpy()}, precision)
+    delegation = delegation_of(rows, precision).to_dict()
+    return Lowered(data, {"quantization": quantization, "delegation": delegation}, stages)
+
+
+def _as_written(data: bytes, name: str, probe: Tensor) -> np.ndarray:
+    """The outputs (n, k) of a graph that onnxruntime runs node by node, with none of its own rewriting."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run(None, {name: sample[None]})[0] for sample in probe.numpy()])
 
 
 def _described(model: onnx.ModelProto, spec: ModelSpec) -> bytes:

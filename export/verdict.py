@@ -1,30 +1,26 @@
-"""What an artifact gained and lost, in words that follow from numbers: parity, accuracy and speed.
+"""What an artifact gained and lost, in words that follow from numbers: parity and accuracy.
 
->>> accuracy_verdict(changed=0, lost=0, gained=0, n=150)["answer"]
+>>> accuracy_verdict(Flips(changed=0, n=150, lost=0, gained=0, labelled=150))["answer"]
 'inconclusive'
->>> accuracy_verdict(changed=0, lost=0, gained=0, n=299)["answer"]
+>>> accuracy_verdict(Flips(changed=0, n=299, lost=0, gained=0, labelled=150))["answer"]
 'pass'
 """
 
 from __future__ import annotations
 
 import bisect
-import math
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from edge_runtime import worker
-from edge_runtime.measure import drop_bound, interleaved, quantile, ratio_interval
+from edge_runtime.measure import drop_bound
 from edge_runtime.predictor import Predictor
+from export.terms import MAX_DROP
 
-MAX_DROP = 0.01  # one point of accuracy
 MOST_SAMPLES = 100_000
 PARITY = {"fp32": 1e-4}  # max|a-b| / max|b| a sample; int8 has no bound of its own, its accuracy is judged
-BLOCKS = 30
-BLOCK_NS = 40_000_000
 
 
 def outputs_of(predictor: Predictor, inputs: np.ndarray) -> np.ndarray:
@@ -51,30 +47,80 @@ def parity(reference: np.ndarray, outputs: np.ndarray, probabilities: bool = Tru
     return {"max_relative": float(relative.max()), "same_top1": same, "n": len(reference)}
 
 
-def accuracy_verdict(changed: int, lost: int, gained: int, n: int) -> dict[str, Any]:
-    """Whether the answers are as good as fp32's, to within one point.
+@dataclass(frozen=True)
+class Flips:
+    """How an artifact's best labels differ from fp32's, sample by sample.
 
-    The drop cannot exceed the share of changed answers, so its one-sided 95 % bound proves a pass.
+    `changed` of all `n`; of the `labelled` among them `lost` were right in fp32 and are wrong now, `gained` the
+    other way round, and `changed_labelled` differ at all.
+    """
+
+    changed: int
+    n: int
+    lost: int
+    gained: int
+    labelled: int
+    changed_labelled: int = 0
+
+
+def flips_of(mine: np.ndarray, theirs: np.ndarray, labels: np.ndarray) -> Flips:
+    """Compares best labels (n,) of an artifact with those of fp32; the first `len(labels)` samples have a label."""
+    differs, known = mine != theirs, len(labels)
+    lost, gained = (
+        (right[:known] == labels) & (wrong[:known] != labels) for right, wrong in ((theirs, mine), (mine, theirs))
+    )
+    counts = (int(part.sum()) for part in (differs, lost, gained, differs[:known]))
+    changed, all_lost, all_gained, changed_labelled = counts
+    return Flips(changed, len(mine), all_lost, all_gained, known, changed_labelled)
+
+
+def accuracy_verdict(flips: Flips, max_drop: float = MAX_DROP / 100) -> dict[str, Any]:
+    """Whether the answers are as good as fp32's, to within `max_drop` of the accuracy: paired non-inferiority.
+
+    Two ways to a pass, each at 95 %. Accuracy cannot drop by more than the share of answers that change, so an
+    upper bound of that share will do, and needs no labels. On the labelled samples alone, what was lost less what
+    was gained: there an answer that was wrong before and is wrong now does not count. A drop just above the
+    allowed one thus passes in at most one case of ten, and of twenty where both ways rest on the same changes.
+
+    What a pool of two kinds of pictures proves is about such a pool: of pictures drawn like these, test side and
+    others in the shares they have here, at most that share changes its answer. It holds for pictures like the test
+    side's alone where those change no more often than the others. The others usually show more close calls, and
+    `changed_labelled` of `labelled` beside `changed` of `n` lets a reader see it.
 
     Args:
-        changed: samples whose best label differs from fp32's.
-        lost: those that fp32 had right.
-        gained: those that fp32 had wrong and this one has right.
-        n: all samples.
+        flips: the counts.
+        max_drop: the share of the samples that may be lost.
 
     Returns:
-        `answer` (pass, fail or inconclusive), `reason`, and the counts.
+        `answer` (pass, fail or inconclusive), `reason`, `max_drop`, and the counts.
     """
+    changed, n = flips.changed, flips.n
     bound = drop_bound(changed, n)
     # two one-sided 97.5 % bounds hold together at 95 %
-    least = (1 - drop_bound(n - lost, n, 0.975)) - drop_bound(gained, n, 0.975)
-    if bound <= MAX_DROP:
-        answer, reason = "pass", f"{changed} of {n} answers changed, so at most {bound:.1%} can be lost (95 %)"
-    elif least > MAX_DROP:
-        answer, reason = "fail", f"lost {lost} and gained {gained} of {n}: at least {least:.1%} are lost (95 %)"
+    least = _least(flips.lost, flips.labelled) - _most(flips.gained, flips.labelled)
+    most = _most(flips.lost, flips.labelled) - _least(flips.gained, flips.labelled)
+    if bound <= max_drop:
+        answer, reason = "pass", f"{changed} of {n} answers changed, so at most {bound:.2%} can be lost (95 %)"
+    elif most <= max_drop:
+        answer, reason = "pass", f"lost {flips.lost} and gained {flips.gained} of {flips.labelled}: {_at_most(most)}"
+    elif least > max_drop:
+        lost = f"lost {flips.lost} and gained {flips.gained} of {flips.labelled}"
+        answer, reason = "fail", f"{lost}: at least {least:.1%} are lost (95 %)"
     else:
-        answer, reason = "inconclusive", f"{changed} of {n} answers changed: {_more(changed, n)}"
-    return {"answer": answer, "reason": reason, "changed": changed, "lost": lost, "gained": gained, "n": n}
+        answer, reason = "inconclusive", f"{changed} of {n} answers changed: {_more(changed, n, max_drop)}"
+    return {"answer": answer, "reason": reason, "max_drop": max_drop, **asdict(flips)}
+
+
+def _most(count: int, n: int) -> float:
+    return drop_bound(count, n, 0.975)
+
+
+def _least(count: int, n: int) -> float:
+    return 1 - drop_bound(n - count, n, 0.975)
+
+
+def _at_most(share: float) -> str:
+    return f"at most {share:.2%} are lost (95 %)" if share > 0 else "more are gained than lost (95 %)"
 
 
 def return_verdict(interval: Sequence[float], threshold: float) -> dict[str, Any]:
@@ -87,54 +133,13 @@ def return_verdict(interval: Sequence[float], threshold: float) -> dict[str, Any
     }
 
 
-def speed_verdict(bundle: Path, name: str, against: str, given: Any, threads: int) -> dict[str, Any]:
-    """Faster, no gain, slower or inconclusive against another artifact on this machine; each in its own process.
-
-    Args:
-        bundle: the folder that holds both.
-        name: the artifact that is judged.
-        against: the one it is compared with.
-        given: one raw input.
-        threads: of each.
-
-    Returns:
-        `answer`, `reason`, and `ratio` with its 95 % interval: the judged one's inference time over the other's.
-    """
-    with worker.device(bundle, name, threads) as one, worker.device(bundle, against, threads) as other:
-        systems = {name: one, against: other}
-        size = {key: _block_size(system, given) for key, system in systems.items()}
-        medians: dict[str, list[float]] = {key: [] for key in systems}
-        for key in interleaved(list(systems), BLOCKS):
-            answers = systems[key].ask([given] * size[key])
-            medians[key].append(quantile([answer["ns"]["inference"] for answer in answers], 0.5))
-    ratio, low, high = ratio_interval(medians[name], medians[against])
-    answer = speed_answer(low, high)
-    reason = f"{ratio:.2f}x the time of {against} ({low:.2f} to {high:.2f}, {threads} threads, here)"
-    return {"answer": answer, "reason": reason, "ratio": ratio, "interval": [low, high], "against": against}
-
-
-def speed_answer(low: float, high: float) -> str:
-    """The word for a ratio's 95 % interval; *no gain* only where it lies within 5 % of 1."""
-    if high < 1:
-        return "faster"
-    if low > 1:
-        return "slower"
-    return "no gain" if low >= 0.95 and high <= 1.05 else "inconclusive"
-
-
-def _block_size(system: worker.Worker, given: Any) -> int:
-    """Runs that fill a block, from a warm-up of five."""
-    warm = [answer["ns"]["inference"] for answer in system.ask([given] * 5)]
-    return max(3, min(200, math.ceil(BLOCK_NS / quantile(warm, 0.5))))
-
-
-def _more(changed: int, n: int) -> str:
+def _more(changed: int, n: int, max_drop: float) -> str:
     """How many more samples would show a pass, if changes stay as rare as they were."""
 
     def passes(total: int) -> bool:
-        return drop_bound(round(changed / n * total), total) <= MAX_DROP
+        return drop_bound(round(changed / n * total), total) <= max_drop
 
-    if changed / n >= MAX_DROP or not passes(MOST_SAMPLES):
+    if changed / n >= max_drop or not passes(MOST_SAMPLES):
         return "no number of samples with changes as frequent shows a pass; labelled ones may"
     total = n + 1 + bisect.bisect_left(range(n + 1, MOST_SAMPLES), True, key=passes)
     return f"{total - n} more samples with changes as rare would show a pass"

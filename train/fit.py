@@ -16,7 +16,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -70,11 +70,12 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Sums over `n` samples, and their means."""
+    """Sums over `n` samples, and their means; `scores` are those of the task's table, such as F1 or R2."""
 
     loss_sum: float
     metric_sum: float
     n: int
+    scores: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def loss(self) -> float:
@@ -108,7 +109,8 @@ def fit(
         log: called after each epoch with epoch, epochs, loss, the metric and seconds.
 
     Raises:
-        BadData: the loss is no longer a number; the message names the epoch and the batch.
+        BadData: the loss is no longer a number, or a target does not fit the model's outputs, as a label beyond its
+            head; the message names the epoch and the batch.
     """
     start = time.perf_counter()
     for epoch in range(1, epochs + 1):
@@ -116,6 +118,8 @@ def fit(
         loss_sum, metric_sum, n = 0.0, 0.0, 0
         for number, (inputs, targets) in enumerate(batches, 1):
             outputs = model(inputs)
+            if epoch == 1:  # in which every sample comes once
+                _refuse_misfit(outputs, targets, task, f"epoch 1, batch {number}")
             loss = task.loss(outputs, targets)
             if not torch.isfinite(loss):
                 raise BadData(
@@ -138,13 +142,26 @@ def fit(
 
 
 def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> Evaluation:
-    """Loss and metric of `model` in eval mode, as sums over all samples."""
+    """Loss, metric and scores of `model` in eval mode, from sums over all samples.
+
+    Raises:
+        BadData: a target does not fit the model's outputs; the message names the batch.
+    """
     model.eval()
     loss_sum, metric_sum, n = 0.0, 0.0, 0
+    counts = torch.zeros((), dtype=torch.float64)
     with torch.inference_mode():
-        for inputs, targets in batches:
+        for number, (inputs, targets) in enumerate(batches, 1):
             outputs = model(inputs)
+            _refuse_misfit(outputs, targets, task, f"batch {number}")
             loss_sum += float(task.loss(outputs, targets))
             metric_sum += float(task.metric(outputs, targets))
+            counts = counts + task.counts(outputs, targets).cpu()
             n += len(targets)
-    return Evaluation(loss_sum, metric_sum, n)
+    return Evaluation(loss_sum, metric_sum, n, task.scores(counts) if n else {})
+
+
+def _refuse_misfit(outputs: Tensor, targets: Tensor, task: Task, where: str) -> None:
+    problem = task.misfit(outputs, targets)
+    if problem:
+        raise BadData(f"{problem} ({where})")

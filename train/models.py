@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.spec import Architecture
 from train.effnet_lite import EfficientNetLite
+from train.vit import VisionTransformer
 
 
 def tinyvgg(classes: int, hidden: int, image_size: int) -> nn.Sequential:
@@ -48,10 +50,36 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+class EfficientNetB2(nn.Module):
+    """Torchvision's EfficientNet-B2 with a head of its own, and what that head sees as `features`."""
+
+    def __init__(self, classes: int) -> None:
+        from torchvision.models import efficientnet_b2
+
+        super().__init__()
+        network = efficientnet_b2(weights=None)
+        self.backbone = network.features
+        self.classifier = nn.Linear(network.classifier[1].in_features, classes)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the classifier sees: float32 (batch, 1408)."""
+        return self.backbone(x).mean((2, 3), keepdim=True).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised float32 (batch, 3, height, width) to raw logits (batch, classes)."""
+        return self.classifier(self.features(x))
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {
+    "effnet_b2": EfficientNetB2,
     "effnet_lite0": EfficientNetLite,
+    "effnet_lite1": partial(EfficientNetLite, depth=1.1),
+    "effnet_lite2": partial(EfficientNetLite, width=1.1, depth=1.2),
     "mlp": mlp,
     "tinyvgg": tinyvgg,
+    "vit": VisionTransformer,
+    "vit_b_16": VisionTransformer,
+    "vit_s_14": partial(VisionTransformer, patch=14, width=384, heads=6),
 }
 
 

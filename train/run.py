@@ -65,7 +65,7 @@ class Request:
         """How what was asked of an existing run differs from this, each as "what: theirs, asked: ours"."""
         found: list[tuple[str, Any, Any]] = [("recipe", metrics["recipe"], self.recipe)]
         theirs = metrics["arguments"]
-        found += [(name, theirs.get(name), self.arguments.get(name)) for name in sorted({*theirs, *self.arguments})]
+        found += [(name, theirs.get(name), self.arguments.get(name)) for name in sorted({*theirs} & {*self.arguments})]
         found.append(("data", metrics["data"]["sha256"], self.data["sha256"]))
         return [f"{name}: {old}, asked: {new}" for name, old, new in found if old != new]
 

@@ -83,7 +83,8 @@ def train(
     """
     module = recipe_module(recipe)
     args = make_args(module.Args, arguments)
-    target = Path(out) / run_name(recipe, name)
+    own_name = getattr(module, "run_of", None)  # a recipe of several models names the run by the model
+    target = Path(out) / run_name(recipe, own_name(args) if name is None and own_name is not None else name)
     data = module.prepare(args)
     log.info("%s", data.origin)
     about = {"name": data.name, "sha256": data.sha256, "origin": data.origin}

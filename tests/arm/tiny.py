@@ -1,4 +1,4 @@
-"""Run by `root.py` on the host: writes the tiny models of tests/conftest.py for the guests, which have no torch.
+"""Run by `__main__.py` on the host: writes the tiny models of tests/conftest.py for the guests, which have no torch.
 
 `NAME/` holds the fixture NAME, `bundles/` the same model lowered by every recipe, `asked/` more pictures, and
 `answers.json` what this machine answers to all of them.

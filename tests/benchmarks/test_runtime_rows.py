@@ -82,20 +82,16 @@ def test_the_measured_bundle_is_built_once_and_a_cut_off_build_goes_on(pictures,
     monkeypatch.setattr(efficientnet_b2, "network", lambda calibration: __import__("torch").nn.Linear(2, 2))
     lowered = []
 
-    def recipe(name):
-        def lower(model, spec, calibration):
-            lowered.append(name)
-            if len(lowered) == 2:
-                raise KeyboardInterrupt
-            return pictures.artifacts[name], {"quantization": None}
+    def lower(name, model, spec, calibration):
+        lowered.append(name)
+        if len(lowered) == 2:
+            raise KeyboardInterrupt
+        return pictures.artifacts[name], {"quantization": None}
 
-        return lower
-
-    recipes = {name: recipe(name) for name in efficientnet_b2.ARTIFACTS}
     with pytest.raises(KeyboardInterrupt):
-        efficientnet_b2.bundle(recipes)
-    folder = efficientnet_b2.bundle(recipes)
-    assert efficientnet_b2.bundle(recipes) == folder == efficientnet_b2.folder()
+        efficientnet_b2.bundle(lower)
+    folder = efficientnet_b2.bundle(lower)
+    assert efficientnet_b2.bundle(lower) == folder == efficientnet_b2.folder()
     assert lowered == ["xnnpack-fp32", "onnx-fp32", "onnx-fp32", "xnnpack-int8"]
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["artifacts"][0]["delegation"]["time_share"] > 0.9  # measured: no load has to

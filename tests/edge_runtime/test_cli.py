@@ -95,7 +95,7 @@ def test_one_bad_input_does_not_stop_the_others(run, pictures, picture, tmp_path
         (["info"], "the following arguments are required: path; lokma info --help says more"),
         (["check", "BUNDLE", "--fast"], "unrecognized arguments: --fast; lokma check --help says more"),
         (["train"], "the following arguments are required: RECIPE; lokma train --help says more"),
-        (["export"], "the following arguments are required: THING; lokma export --help says more"),
+        (["export"], "say what to export, or give --verify BUNDLE; `lokma export --help` lists the kinds"),
         (["bench", "--threads", "x"], "invalid int value: 'x'; lokma bench --help says more"),
         (["dashboard", "--port", "x"], "invalid int value: 'x'; lokma dashboard --help says more"),
         (["info", "nowhere"], "does not exist"),

@@ -1,5 +1,6 @@
 """The whole room on a real run: digits, two epochs, real pictures."""
 
+import dataclasses
 import errno
 import json
 import shutil
@@ -13,9 +14,10 @@ from edge_runtime.bundle import open_bundle
 from edge_runtime.check import check
 from edge_runtime.errors import BadData, BadInput, BadRequest, GateFailed
 from export import export
+from export.metrics import METRICS
 from train.data import image_data
 
-module = sys.modules["export.export"]
+module = sys.modules["export.build"]
 
 
 def test_a_bundle_is_whole_judged_on_every_test_picture_and_passes_its_own_check(bundle):
@@ -105,7 +107,8 @@ def test_an_artifact_that_fails_its_accuracy_is_left_out_and_the_exit_code_says_
     from export import cli
 
     failed = {"answer": "fail", "reason": "lost 90 of 360"}
-    monkeypatch.setattr(sys.modules["export.judge"], "accuracy_verdict", lambda *_: failed)
+    row = dataclasses.replace(METRICS["multiclass"], verdict=lambda *_: failed)
+    monkeypatch.setitem(METRICS, "multiclass", row)
     assert cli.main([str(run), "--recipes", "onnx-fp32,onnx-int8", "--out", str(tmp_path)]) == 1
     assert "onnx-int8 left out: accuracy: fail (lost 90 of 360)" in " ".join(capsys.readouterr().out.split())
     opened = open_bundle(tmp_path / run.name)

@@ -8,6 +8,7 @@ from onnx import numpy_helper
 from edge_runtime.engines import open_session
 from edge_runtime.engines.onnxruntime import SPEC_KEY
 from export.contract import InGraph, example_input
+from export.recipes import Job
 
 
 def test_the_contract_puts_normalisation_layout_and_softmax_inside(pictures):
@@ -45,8 +46,7 @@ def test_int8_onnx_has_u8_activations_seven_bit_weights_and_float_normalisation(
 def test_a_pte_hands_everything_but_cast_and_layout_to_xnnpack(pictures):
     from export.to_executorch import fp32
 
-    _, details = fp32(pictures.eager.model, pictures.spec, pictures.inputs)
-    found = details["delegation"]
+    found = fp32(Job(pictures.eager.model, pictures.spec, pictures.inputs, pictures.inputs)).details["delegation"]
     assert set(found["outside"]) <= {"as_strided_copy"}  # the pooling's, of eight numbers
     assert found["operators"] - found["delegated"] == len(found["outside"]) and found["delegated"] >= 8
     assert abs(found["time_share"] + sum(found["outside"].values()) - 1) < 1e-3

@@ -1,9 +1,14 @@
 import pytest
 import torch
 from torch import nn
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 from edge_runtime.errors import BadRequest
 from export import to_executorch
+from export.contract import InGraph
+from export.fold import program_of
+from export.recipes import Job
+from export.xnnpack_quantizer import Quantizer
 from tests.export.tiny import ROWS, attentive, lowered, normed, of_side, samples
 
 
@@ -37,7 +42,7 @@ def test_dynamic_int8_of_an_mlp_is_whole_on_xnnpack():
 def test_dynamic_int8_of_a_model_without_linear_layers_is_refused():
     model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval().requires_grad_(False)
     with pytest.raises(BadRequest, match="no linear layer that dynamic int8 could quantize; take xnnpack-int8"):
-        to_executorch.int8_dynamic(model, of_side(16), samples(of_side(16)))
+        to_executorch.int8_dynamic(Job(model, of_side(16), samples(of_side(16)), samples(of_side(16), 1)))
 
 
 def test_folded_norms_leave_the_answers_of_both_precisions_where_they_were():
@@ -45,3 +50,32 @@ def test_folded_norms_leave_the_answers_of_both_precisions_where_they_were():
         _, details, drift = lowered(name, normed(), of_side(16))
         assert drift < bound
         assert details["delegation"]["outside"] == {}  # the pooling too
+
+
+def test_a_clamp_shares_the_range_of_what_is_left_after_it_and_not_of_what_it_cuts_off():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU6(), nn.Conv2d(8, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.eval().requires_grad_(False)
+    model[0].weight.mul_(50)  # far beyond the clamp on both sides
+    spec, given = of_side(16), samples(of_side(16))
+    program = prepare_pt2e(program_of(model, spec).module(), Quantizer(to_executorch._config()))
+    for sample in given:
+        program(InGraph(model, spec).normalise(sample[None]))
+    steps = sorted(
+        node.args[1]
+        for node in convert_pt2e(program).graph.nodes
+        if node.target is torch.ops.quantized_decomposed.quantize_per_tensor.default
+    )
+    assert any(step == pytest.approx(6 / 255, rel=1e-3) for step in steps)
+    _, details, drift = lowered("xnnpack-int8", model, spec)
+    assert drift < 0.02 and details["delegation"]["outside"] == {}
+
+
+def test_a_layer_that_stays_in_float_is_named_and_its_weights_are_stored_whole():
+    spec, given = of_side(16), samples(of_side(16))
+    plain, mixed = (
+        to_executorch.int8(Job(normed(), spec, given, given[:2], frozenset(names))) for names in ((), ("3",))
+    )
+    assert mixed.details["quantization"]["in_float"][-1] == "3"
+    assert len(mixed.data) > len(plain.data)
+    assert mixed.details["delegation"]["outside"] == {}

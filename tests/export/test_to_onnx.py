@@ -8,6 +8,7 @@ from edge_runtime.engines import Operator
 from edge_runtime.errors import BadRequest
 from export import to_onnx
 from export.onnx_profile import delegation_of, operators
+from export.recipes import Job
 from tests.export.tiny import ROWS, attentive, lowered, normed, of_side, samples
 
 
@@ -43,7 +44,7 @@ def test_dynamic_int8_leaves_convolutions_and_attention_in_float_and_weights_in_
 def test_dynamic_int8_of_a_model_without_linear_layers_is_refused():
     model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval().requires_grad_(False)
     with pytest.raises(BadRequest, match="no linear layer that dynamic int8 could quantize; take onnx-int8"):
-        to_onnx.int8_dynamic(model, of_side(16), samples(of_side(16)))
+        to_onnx.int8_dynamic(Job(model, of_side(16), samples(of_side(16)), samples(of_side(16), 1)))
 
 
 def test_fp16_halves_the_weights_and_leaves_normalisation_and_arithmetic_in_float32():
@@ -103,3 +104,19 @@ def test_the_share_of_time_counts_fused_kernels_and_names_what_is_left():
     found = delegation_of(rows, "int8")
     assert (found.operators, found.delegated, found.time_share) == (3, 1, 0.9)
     assert found.outside == {"HardSwish": 0.06, "DequantizeLinear": 0.04}
+
+
+def test_more_weights_than_one_onnx_file_holds_are_refused_before_anything_is_lowered(monkeypatch):
+    monkeypatch.setattr("export.to_onnx.MAX_WEIGHT_BYTES", 1000)
+    with pytest.raises(
+        BadRequest, match=r"the weights take 0\.0 GB, and one \.onnx file holds at most .* take the xnnpack"
+    ):
+        lowered("onnx-fp32", normed(), of_side(16))
+
+
+def test_a_layer_that_stays_in_float_is_named_and_its_convolution_is_not_fused():
+    spec, given = of_side(16), samples(of_side(16))
+    found = to_onnx.int8(Job(normed(), spec, given, given[:2], frozenset({"3"})))
+    kinds = [row.name for row in operators(found.data, {"pixels": given[:1].numpy()}, "int8") if "Conv" in row.name]
+    assert sorted(name.startswith("QLinear") for name in kinds) == [False, True]
+    assert found.details["quantization"]["in_float"][-1] == "3"

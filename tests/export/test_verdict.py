@@ -3,23 +3,69 @@ import pytest
 
 from edge_runtime.errors import BadRequest
 from export.recipes import RECIPES, chosen
-from export.verdict import accuracy_verdict, parity, return_verdict, speed_answer
+from export.speed import because, speed_answer
+from export.verdict import Flips, accuracy_verdict, flips_of, parity, return_verdict
+
+
+def judged(changed, lost, gained, n, max_drop=0.01, labelled=None):
+    return accuracy_verdict(Flips(changed, n, lost, gained, n if labelled is None else labelled, changed), max_drop)
 
 
 def test_no_changes_in_299_answers_prove_one_point_and_in_150_do_not():
-    assert accuracy_verdict(0, 0, 0, 299)["answer"] == "pass"
-    verdict = accuracy_verdict(0, 0, 0, 150)
+    assert judged(0, 0, 0, 299)["answer"] == "pass"
+    verdict = judged(0, 0, 0, 150)
     assert verdict["answer"] == "inconclusive"
     assert "149 more samples" in verdict["reason"]
 
 
+def test_unlabelled_pictures_count_for_changes_and_not_for_what_was_lost():
+    verdict = judged(0, 0, 0, 299, labelled=150)
+    assert (verdict["answer"], verdict["n"], verdict["labelled"]) == ("pass", 299, 150)
+    assert judged(60, 0, 0, 1000, labelled=150)["answer"] == "inconclusive"  # none of them is known to be lost
+
+
 def test_losing_fifteen_of_150_is_a_fail_and_losing_two_is_not_yet_told():
-    assert accuracy_verdict(15, 15, 0, 150)["answer"] == "fail"
-    assert accuracy_verdict(2, 2, 0, 150)["answer"] == "inconclusive"
+    assert judged(15, 15, 0, 150)["answer"] == "fail"
+    assert judged(2, 2, 0, 150)["answer"] == "inconclusive"
+
+
+def test_the_drop_that_is_allowed_decides_and_more_samples_are_counted_for_it():
+    assert judged(0, 0, 0, 150, max_drop=0.02)["answer"] == "pass"
+    assert judged(15, 15, 0, 150, max_drop=0.10)["answer"] == "inconclusive"
+    assert "more samples" in judged(0, 0, 0, 150, max_drop=0.015)["reason"]
+
+
+def test_changes_that_labels_show_to_cost_nothing_pass_where_changes_alone_do_not():
+    verdict = judged(30, 2, 2, 2000, max_drop=0.005)
+    assert verdict["answer"] == "pass" and verdict["reason"].startswith("lost 2 and gained 2 of 2000: at most 0.3")
+    assert judged(90, 1, 60, 2000)["reason"] == "lost 1 and gained 60 of 2000: more are gained than lost (95 %)"
+
+
+def test_the_bounds_of_a_pass_and_a_fail_err_in_at_most_the_share_they_say():
+    draw = np.random.default_rng(0)
+    for share, wrong in ((0.021, "pass"), (0.019, "fail")):  # true drops, where 0.02 is allowed
+        lost, times = np.unique(draw.binomial(400, share, 20_000), return_counts=True)
+        erred = [judged(int(x), int(x), 0, 400, max_drop=0.02)["answer"] == wrong for x in lost]
+        assert np.dot(erred, times) / 20_000 <= 0.05
+
+
+def test_flips_are_counted_answer_by_answer_and_lost_or_gained_only_where_a_label_is_known():
+    theirs, mine = np.array([0, 1, 1, 2, 0]), np.array([1, 1, 0, 2, 1])
+    assert flips_of(mine, theirs, np.array([0, 1, 0])) == Flips(3, 5, lost=1, gained=1, labelled=3, changed_labelled=2)
 
 
 def test_where_every_answer_changes_no_number_of_samples_can_show_a_pass_by_changes_alone():
-    assert "no number of samples" in accuracy_verdict(60, 10, 9, 150)["reason"]
+    assert "no number of samples" in judged(60, 10, 9, 150)["reason"]
+
+
+def test_the_reason_of_a_speed_names_the_kernels_the_float_operators_and_what_the_processor_lacks():
+    delegation = {"time_share": 0.7, "outside": {"Gemm": 0.2, "DequantizeLinear": 0.06, "QuantizeLinear": 0.04}}
+    assert because(delegation, frozenset({"avx2"})) == (
+        "70% of its time in int8 kernels; in float: Gemm 20%; unfused casts: 10%; no VNNI or dotprod here"
+    )
+    whole = {"time_share": 1.0, "outside": {}}
+    assert because(whole, frozenset({"asimddp"})) == "100% of its time in int8 kernels; dotprod here"
+    assert because(whole, frozenset()) == "100% of its time in int8 kernels"
 
 
 def test_a_policy_passes_by_the_lower_bound_of_its_mean_return():

@@ -1,7 +1,5 @@
 """Specs and models for tests of lowering, and what an artifact answers."""
 
-import importlib
-
 import numpy as np
 import torch
 from torch import nn
@@ -10,7 +8,8 @@ from torchvision.models import VisionTransformer
 from edge_runtime.engines import open_session
 from edge_runtime.spec import ImageSpec, Label, ModelSpec, Normalise, TensorSpec
 from export.contract import InGraph, output_of
-from export.recipes import RECIPES
+from export.lowering import lower
+from export.recipes import RECIPES, Job
 
 ROWS = ModelSpec(
     name="rows",
@@ -68,11 +67,11 @@ def samples(spec, n=12):
 
 def lowered(name, model, spec):
     """The artifact's bytes and details, and how far its answers are from eager's, relative to the largest."""
-    module, function = RECIPES[name].lower.split(":")
     inputs = samples(spec)
-    data, details = getattr(importlib.import_module(module), function)(model, spec, inputs)
+    found = lower(name, Job(model, spec, inputs, inputs))
     reference = output_of(InGraph(model, spec), inputs).numpy()
-    return data, details, float(np.abs(answers(name, data, spec, inputs) - reference).max() / np.abs(reference).max())
+    drift = np.abs(answers(name, found.data, spec, inputs) - reference).max() / np.abs(reference).max()
+    return found.data, found.details, float(drift)
 
 
 def answers(name, data, spec, inputs):

@@ -29,10 +29,11 @@ def test_a_run_prints_where_its_pictures_came_from_and_where_it_lies(tmp_path, c
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["resnet"], r"no recipe 'resnet'; known: cartpole-dqn, foodvision, multiclass-digits"),
+        (["resnet"], r"no recipe 'resnet'; known: binary-circles, .*foodvision, .*, vit-paper"),
         (["multiclass-digits", "--epoch", "3"], "unrecognized arguments: --epoch 3"),
         (["multiclass-digits", "--epochs", "many"], "invalid int value: 'many'"),
         (["multiclass-digits", "--epochs", "0"], "epochs must be at least 1"),
+        (["foodvision", "--model", "resnet50"], "model must be one of effnet_b2, .* not 'resnet50'"),
         (["multiclass-digits", "--name", "../up"], "cannot name a run"),
         ([], "required: RECIPE"),
     ],
@@ -47,3 +48,7 @@ def test_help_shows_the_recipes_own_arguments(capsys):
         main(["cartpole-dqn", "--help"])
     assert stopped.value.code == 0
     assert "--action-gap" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["foodvision", "--help"])
+    shown = capsys.readouterr().out
+    assert "--model effnet_b2|effnet_lite0|" in shown and "--copies N" in shown and "(the recipe's choice)" in shown

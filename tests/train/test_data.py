@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import io
+import math
 import shutil
 import threading
 import zipfile
@@ -16,7 +17,7 @@ from edge_runtime.errors import BadData, BadRequest, LokmaError, Missing
 from edge_runtime.spec import ImageSpec
 from edge_runtime.writing import whole_folder
 from train import data as data_module
-from train.data import FOODVISION_SHA256, image_data, image_folder, load_pixels
+from train.data import FOODVISION_SHA256, image_data, image_folder, load_pixels, pictures, varied
 from train.digits import write_digits
 from train.download import unpack, unpack_url
 
@@ -67,8 +68,67 @@ def test_a_set_lokma_data_without_the_pictures_is_refused_and_nothing_downloaded
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
-    with pytest.raises(BadRequest, match=r"no data set 'mnist'; known: digits, foodvision-mini"):
+    with pytest.raises(BadRequest, match=r"no data set 'mnist'; known: digits, fashion-mnist, food10, foodvision-mini"):
         image_data("mnist")
+
+
+def test_random_parts_are_other_pictures_and_the_same_ones_again(make_pictures):
+    examples = image_folder(make_pictures(), "x").train
+    plain, first, again, second = (
+        np.stack([pixels for _, pixels in pictures(examples, TINY, variation)]) for variation in (0, 1, 1, 2)
+    )
+    assert np.array_equal(plain, load_pixels(examples, TINY)[0]) and np.array_equal(first, again)
+    assert not np.array_equal(first, second) and not np.array_equal(plain, first)
+    assert first.shape == plain.shape == (4, 8, 8, 3)
+
+
+def test_a_random_part_is_at_least_a_third_of_the_picture():
+    across = np.broadcast_to(np.arange(240, dtype=np.uint8)[None, :, None], (180, 240, 3))
+    picture, mirrored = Image.fromarray(across), 0
+    for seed in range(100):
+        row = np.frombuffer(varied(picture, TINY, np.random.default_rng(seed)), np.uint8).reshape(8, 8, 3)[4, :, 0]
+        width = abs(int(row[-1]) - int(row[0])) * 8 / 7
+        mirrored += row[-1] < row[0]
+        assert math.sqrt(0.35 * 3 / 4 * 180 * 240) - 8 <= width <= 240
+    assert 30 < mirrored < 70
+
+
+def test_ten_classes_of_food_are_taken_from_where_they_lie(make_pictures, monkeypatch, tmp_path):
+    with pytest.raises(Missing, match="LOKMA_DATA=/path/with/food10"):
+        image_data("food10")
+    monkeypatch.setenv("LOKMA_DATA", str(make_pictures("pizza_steak_sushi")))
+    with pytest.raises(Missing, match="LOKMA_DATA=/path/with/food10"):
+        image_data("food10")
+    root = make_pictures("food10", labels=("ramen", "steak"))
+    for given in (tmp_path, root):
+        monkeypatch.setenv("LOKMA_DATA", str(given))
+        assert image_data("food10").root == root
+
+
+def test_fashion_mnist_without_a_network_says_what_else_works(monkeypatch):
+    datasets = pytest.importorskip("torchvision.datasets")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("Error downloading train-images")
+
+    monkeypatch.setattr(datasets, "FashionMNIST", refuse)
+    with pytest.raises(Missing, match=r"cannot be downloaded \(Error downloading .*`lokma train tinyvgg` on food"):
+        image_data("fashion-mnist")
+
+
+def test_fashion_mnist_becomes_a_folder_without_pictures_of_both_splits(monkeypatch, tmp_path):
+    datasets = pytest.importorskip("torchvision.datasets")
+    shirt, bag, both = (Image.fromarray(np.full((28, 28), shade, np.uint8)) for shade in (10, 20, 30))
+
+    class Tiny(list):
+        classes = ("T-shirt/top", "Bag")
+
+    rows = {True: [(shirt, 0), (both, 1), (bag, 1)], False: [(both, 1), (Image.new("L", (28, 28)), 0)]}
+    monkeypatch.setattr(datasets, "FashionMNIST", lambda folder, train, download: Tiny(rows[train]))
+    monkeypatch.setenv("LOKMA_HOME", str(tmp_path))
+    data = image_data("fashion-mnist")
+    assert data.labels == ("Bag", "T-shirt") and (len(data.train), len(data.test)) == (2, 2)
+    assert image_data("fashion-mnist").sha256 == data.sha256
 
 
 def test_an_empty_label_folder_is_named(make_pictures):

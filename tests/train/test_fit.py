@@ -11,9 +11,11 @@ from train.data import image_folder
 from train.effnet_lite import EfficientNetLite
 from train.features import features
 from train.fit import Batches, evaluate, fit, one_thread
+from train.pretrained import Backbone
 from train.tasks import TASKS
 
 MULTICLASS = TASKS["multiclass"]
+HALF = Backbone(lambda *_: None, ImageSpec(32, 32), Normalise((127.5,) * 3, (127.5,) * 3), "none")
 
 
 def test_every_sample_counts_once_whatever_the_batch_size():
@@ -86,14 +88,7 @@ def test_features_come_from_the_cache_the_second_time_and_survive_damage(
     torch.manual_seed(0)
     backbone = EfficientNetLite(classes=2, image_size=32).eval()
     data = image_folder(make_pictures(), "x")
-    asked = (
-        backbone,
-        "train",
-        data.train,
-        data.sha256,
-        ImageSpec(32, 32),
-        Normalise((127.5,) * 3, (127.5,) * 3),
-    )
+    asked = (backbone, HALF, "train", data.train, data.sha256)
     first, labels = features(*asked)
     assert first.shape == (4, 1280) and labels.tolist() == [0, 0, 1, 1]
     (kept,) = (tmp_path / "home" / "features").iterdir()
@@ -114,7 +109,6 @@ def test_features_that_cannot_be_kept_are_an_os_error_and_leave_no_file(make_pic
     monkeypatch.setattr("safetensors.torch.save_file", fail)
     data = image_folder(make_pictures(), "x")
     backbone = EfficientNetLite(classes=2, image_size=32)
-    half = Normalise((127.5,) * 3, (127.5,) * 3)
     with pytest.raises(OSError, match="No space left on device"):
-        features(backbone, "train", data.train, data.sha256, ImageSpec(32, 32), half)
+        features(backbone, HALF, "train", data.train, data.sha256)
     assert list((tmp_path / "home" / "features").iterdir()) == []

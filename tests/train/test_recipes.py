@@ -45,6 +45,79 @@ def test_arguments_that_do_not_fit_are_named():
         make_args(kind, {"learning_rate": float("nan")})
 
 
+def test_a_text_is_one_of_the_choices_and_none_leaves_it_to_the_recipe():
+    from train.recipes import foodvision
+
+    with pytest.raises(BadRequest, match=r"model must be one of effnet_b2, effnet_lite0, .*, vit_s_14, not 'vgg'"):
+        make_args(foodvision.Args, {"model": "vgg"})
+    with pytest.raises(BadRequest, match="model must be str, not 3"):
+        make_args(foodvision.Args, {"model": 3})
+    with pytest.raises(BadRequest, match="copies must be int, not '3'"):
+        make_args(foodvision.Args, {"copies": "3"})
+    assert make_args(foodvision.Args, {"weights": "any text"}).weights == "any text"
+    assert make_args(foodvision.Args, {"copies": 3}).copies == 3 and foodvision.Args().copies is None
+
+
+def test_a_run_is_named_by_its_model_and_its_pictures():
+    from train.recipes import foodvision, tinyvgg
+
+    names = {
+        "foodvision-mini": {},
+        "foodvision-vit_s_14": {"model": "vit_s_14"},
+        "foodvision-food10": {"data": "food10"},
+        "foodvision-food10-effnet_lite2": {"data": "food10", "model": "effnet_lite2"},
+    }
+    assert [foodvision.run_of(foodvision.Args(**given)) for given in names.values()] == list(names)
+    assert RECIPES["foodvision"].run == foodvision.run_of(foodvision.Args())
+    assert RECIPES["tinyvgg"].run == tinyvgg.run_of(tinyvgg.Args())
+    assert tinyvgg.run_of(tinyvgg.Args(data="fashion-mnist")) == "tinyvgg-fashion-mnist"
+
+
+def test_every_model_of_foodvision_is_a_backbone_with_a_head():
+    from train.pretrained import BACKBONES
+    from train.recipes import foodvision
+
+    assert set(foodvision.HEADS) == set(BACKBONES)
+
+
+def test_random_parts_of_a_picture_train_the_head_and_are_never_judged():
+    from train.recipes import foodvision
+
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) % 2
+    plain = torch.randn(40, 4, generator=generator) + labels[:, None] * 8 - 4
+    wrong = -plain  # parts that teach the opposite: were they judged, they would be right
+    args = foodvision.Args(folds=2, learning_rate=0.1)
+    assert foodvision.cross_validate([plain], labels, args, 0.0).metric == 1.0
+    misled = foodvision.cross_validate([plain, *[wrong] * 8], labels, args, 0.0)
+    assert misled.n == 40 and misled.metric < 0.2
+
+
+def test_two_epochs_of_the_papers_transformer_make_a_run(tmp_path):
+    run = train.train("vit-paper", epochs=1, width=16, depth=1, heads=2, out=tmp_path)
+    assert run.metrics["results"]["test_n"] == 360 and run.spec.name == "vit-paper"
+    assert run.model(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
+
+
+def test_tinyvgg_learns_from_any_folder_of_pictures(make_pictures, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOKMA_DATA", str(make_pictures(count=6)))
+    run = train.train("tinyvgg", epochs=1, hidden=2, out=tmp_path / "runs")
+    assert run.metrics["results"]["test_n"] == 12 and [label.tr for label in run.spec.labels] == ["pizza", "biftek"]
+    assert run.model(torch.zeros(2, 3, 64, 64)).shape == (2, 2)
+
+
+def test_tinyvgg_sees_pictures_mirrored_and_shifted_but_whole():
+    from train.recipes import tinyvgg
+
+    pictures = torch.zeros(200, 3, 16, 16, dtype=torch.uint8)
+    pictures[:, :, :, :8] = 255
+    moved = tinyvgg.moved(pictures, torch.Generator().manual_seed(0))
+    assert moved.shape == pictures.shape and set(moved.unique().tolist()) == {-1.0, 1.0}
+    light_left = moved[:, 0, 8, 0] > 0
+    assert 70 < light_left.sum() < 130
+    assert set((moved[:, 0, 8] > 0).sum(1).tolist()) == {6, 7, 8, 9, 10}
+
+
 def test_two_epochs_of_the_digits_learn_something_and_make_a_run(tmp_path):
     rows: list = []
     run = train.train("multiclass-digits", epochs=2, out=tmp_path, watch=rows.append)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -16,12 +17,14 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NoReturn
-
-from boards import BOARDS, write_files
+from typing import Any
 
 from edge_runtime import store
+from edge_runtime.errors import BadRequest, Missing
+from edge_runtime.writing import locked
+from export.boards.pis import BOARDS, write_files
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -34,41 +37,73 @@ Dir::State "{0}/state"; Dir::State::status "{0}/status"; Dir::Cache "{0}/cache";
 APT::Architecture "arm64"; APT::Architectures {{"arm64";}}; APT::Sandbox::User ""; Acquire::Languages "none";
 """
 COMPILER = ("g++", "g++") if platform.machine() == "aarch64" else ("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu")
+BUILDERS = ("hatchling", "pip")
 TOOLS = dict([("qemu-aarch64", "qemu-user"), COMPILER, ("dpkg-deb", "dpkg"), ("apt-get", "apt")])  # and their packages
 
 
-def require_tools() -> None:
-    """Ends with exit code 3 and one sentence where a tool is missing."""
-    if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
-        packages = " ".join(TOOLS[tool] for tool in missing)
-        refuse(f"make test-arm needs {' and '.join(missing)}; on Debian and Ubuntu: apt install {packages}")
+def missing() -> str | None:
+    """One sentence on what must be installed before a board can be emulated here, or None."""
+    if tools := [tool for tool in TOOLS if not shutil.which(tool)]:
+        packages = " ".join(TOOLS[tool] for tool in tools)
+        return f"an emulated board needs {' and '.join(tools)}; on Debian and Ubuntu: apt install {packages}"
+    if parts := [name for name in BUILDERS if importlib.util.find_spec(name) is None]:
+        return f"an emulated board needs {' and '.join(parts)} to build lokma's wheel; pip install {' '.join(parts)}"
+    return None
 
 
-def refuse(sentence: str) -> NoReturn:
-    """Says what is missing and ends."""
-    print(sentence, file=sys.stderr)
-    raise SystemExit(3)
+def require() -> None:
+    """Goes on only where a board can be emulated.
+
+    Raises:
+        Missing: something must be installed first.
+    """
+    if lacks := missing():
+        raise Missing(lacks)
 
 
-def run(board: str, arguments: Sequence[Any], **options: Any) -> subprocess.CompletedProcess:
+def alone() -> AbstractContextManager[None]:
+    """Holds the boards for this process; `BadRequest` where another one makes or runs them."""
+    return locked(arm() / "lock", f"another process is at work in {arm()}; wait for its end")
+
+
+def prepare() -> None:
+    """Makes what is not made yet: a minute or two the first time, then nothing.
+
+    Raises:
+        Missing: a tool, a package index or apt's arm64 packages are not here.
+    """
+    require()
+    for part in (debian, site, lokma):
+        part()
+    for board in BOARDS:
+        board_root(board)
+
+
+def run(board: str, arguments: Sequence[Any], path: Sequence[Path] = (), **options: Any) -> subprocess.CompletedProcess:
     """Runs the emulated board's Python, which has lokma's wheel and onnxruntime, with `arguments`.
 
     Args:
         board: a key of `BOARDS`.
         arguments: what follows `python3`, such as `["-m", "edge_runtime.cli", "run", …]`.
+        path: more folders that it imports from.
         options: as `subprocess.run` takes them; `env` adds to this process's environment.
+
+    Raises:
+        BadRequest: there is no such board.
+        Missing: as `prepare`.
     """
     if board not in BOARDS:
-        refuse(f"there is no board {board}; the boards are {', '.join(BOARDS)}")
-    qemu, root = shutil.which("qemu-aarch64"), board_root(board)
+        raise BadRequest(f"there is no board {board}; the boards are {', '.join(BOARDS)}")
+    require()
+    qemu, root = str(shutil.which("qemu-aarch64")), board_root(board)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment |= {
-        "PYTHONPATH": os.pathsep.join(map(str, (lokma(), site(), HERE))),
+        "PYTHONPATH": os.pathsep.join(map(str, (lokma(), site(), HERE / "guest", *path))),
         "PYTHONSAFEPATH": "1",  # or the lokma of the working folder would come before the wheel
         "PYTHONPYCACHEPREFIX": str(arm() / "bytecode"),  # else the emulation compiles it every time
         "QEMU_LD_PREFIX": str(root),
         "QEMU_CPU": BOARDS[board].cpu,
-        "LOKMA_ARM_QEMU": str(qemu),
+        "LOKMA_ARM_QEMU": qemu,
         **options.pop("env", {}),
     }
     return subprocess.run([qemu, f"{root}/usr/bin/{python()}", *map(str, arguments)], env=environment, **options)
@@ -108,7 +143,7 @@ def board_root(board: str) -> Path:
             (into / name).symlink_to(debian() / name)
         write_files(BOARDS[board], into)
 
-    return made(board, fill, HERE / "boards.py", str(debian()))
+    return made(board, fill, HERE / "pis.py", str(debian()))
 
 
 @functools.cache
@@ -122,13 +157,13 @@ def debian() -> Path:
             (apt / "apt.conf").write_text(APT.format(apt))
             for name in ("state/lists/partial", "cache/archives/partial"):
                 (apt / name).mkdir(parents=True)
-            options = {"env": {**os.environ, "APT_CONFIG": str(apt / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}}
-            subprocess.run(["apt-get", "update", "-qq"], check=True, **options)
+            environment = {**os.environ, "APT_CONFIG": str(apt / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}
+            _done(["apt-get", "update", "-qq"], env=environment)
             fetch = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", "--download-only", *DEBIAN]
-            if subprocess.run(fetch, stdout=subprocess.DEVNULL, **options).returncode:
-                refuse("apt's sources on this machine have no arm64 packages; add a mirror that has them")
+            if subprocess.run(fetch, stdout=subprocess.DEVNULL, env=environment).returncode:
+                raise Missing("apt's sources on this machine have no arm64 packages; add a mirror that has them")
             for package in sorted((apt / "cache/archives").glob("*.deb")):
-                subprocess.run(["dpkg-deb", "-x", package, into], check=True)
+                _done(["dpkg-deb", "-x", package, into])
         if not (into / "lib").exists():  # from Debian 13 on base-files makes this link
             (into / "lib").symlink_to("usr/lib")
 
@@ -150,7 +185,7 @@ def site() -> Path:
         command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", version]
         command += [part for name in GLIBCS for part in ("--platform", name)]
         command += [part for abi in ("cp" + version.replace(".", ""), "abi3", "none") for part in ("--abi", abi)]
-        subprocess.run([*command, "--constraint", constraints, *PACKAGES], check=True)
+        _done([*command, "--constraint", constraints, *PACKAGES])
 
     return made("site", fill, version, PACKAGES, constraints)
 
@@ -163,7 +198,7 @@ def lokma() -> Path:
         with tempfile.TemporaryDirectory() as scratch:
             command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
             environment = {**os.environ, "LOKMA_PLATFORM": PLATFORM}
-            subprocess.run([*command, "--wheel-dir", scratch, REPOSITORY], check=True, env=environment)
+            _done([*command, "--wheel-dir", scratch, REPOSITORY], env=environment)
             (wheel,) = Path(scratch).glob(f"*-{PLATFORM}.whl")
             zipfile.ZipFile(wheel).extractall(into)
 
@@ -174,20 +209,7 @@ def lokma() -> Path:
     )
 
 
-@functools.cache
-def tiny_bundles() -> Path:
-    """The tests' tiny models, lowered here by every export recipe, with this machine's answers."""
-
-    def fill(into: Path) -> None:
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", HERE / "tiny.py"]
-        subprocess.run(command, check=True, cwd=REPOSITORY, env={**os.environ, "LOKMA_ARM_TINY": str(into)})
-
-    sources = [path for room in ("edge_runtime", "export") for path in sorted((REPOSITORY / room).rglob("*.py"))]
-    names = (
-        "edge_runtime/native.cpp",
-        "tests/conftest.py",
-        "tests/arm/answers.py",
-        "tests/arm/tiny.py",
-        "constraints.txt",
-    )
-    return made("tiny", fill, *sources, *(REPOSITORY / name for name in names))
+def _done(command: Sequence[Any], **options: Any) -> None:
+    """Runs a command that brings a part; what it says itself stands on stderr already."""
+    if code := subprocess.run(command, **options).returncode:
+        raise Missing(f"the emulated boards cannot be made: {' '.join(map(str, command[:4]))} … ended with {code}")

@@ -42,11 +42,18 @@ def write_files(board: Board, root: Path) -> None:
     files |= {f"{system}/{name}": "0-3\n" for name in ("online", "possible", "present")}
     described = ""
     for core in range(4):
-        lines = {"processor": core, "BogoMIPS": "108.00", "Features": board.features, "CPU implementer": "0x41"}
+        lines: dict[str, object] = {
+            "processor": core,
+            "BogoMIPS": "108.00",
+            "Features": board.features,
+            "CPU implementer": "0x41",
+        }
         lines |= {"CPU architecture": 8, "CPU variant": board.variant, "CPU part": board.part}
         lines |= {"CPU revision": board.revision}
         described += "".join(f"{name}\t: {value}\n" for name, value in lines.items()) + "\n"
-        here = {f"cpufreq/cpuinfo_{name}_freq": mhz * 1000 for name, mhz in zip(("min", "max"), board.mhz, strict=True)}
+        here: dict[str, object] = {
+            f"cpufreq/cpuinfo_{name}_freq": mhz * 1000 for name, mhz in zip(("min", "max"), board.mhz, strict=True)
+        }
         here |= {"topology/physical_package_id": 0, "topology/cluster_cpus_list": "0-3"}
         here |= {"cache/index2/level": 2, "cache/index2/size": board.cache}
         here |= {"cache/index2/shared_cpu_list": board.cores or core}

@@ -7,13 +7,14 @@ command, below `subprocess`: Python imports this file at the start of every gues
 import _posixsubprocess
 import os
 import sys
+from typing import Any
 
 PYTHON = sys.executable  # which a test may replace
 ROOT, CPU, QEMU = (os.environ[name] for name in ("QEMU_LD_PREFIX", "QEMU_CPU", "LOKMA_ARM_QEMU"))
-start = _posixsubprocess.fork_exec
+start: Any = _posixsubprocess.fork_exec
 
 
-def fork_exec(command, executables, *rest):
+def fork_exec(command: Any, executables: Any, *rest: Any) -> Any:
     """As `_posixsubprocess.fork_exec`."""
     if os.fsdecode(command[0]) == PYTHON:
         command, executables = [QEMU, "-L", ROOT, "-cpu", CPU, *command], (os.fsencode(QEMU),)

@@ -1,0 +1,164 @@
+"""The models that a server holds: bundles by name and version, each loaded once and batched on its own."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cloud import protocol
+from benchmarks.cloud.batching import QUEUE, WAIT_MS, Answer, Batcher, best_batch
+from edge_runtime import load
+from edge_runtime.bundle import open_bundle
+from edge_runtime.errors import BadInput, BadRequest, EngineError
+from edge_runtime.postprocess import Prediction
+from edge_runtime.predictor import Predictor
+from edge_runtime.spec import DTYPES
+
+_NAME = re.compile(r"[^/\\%?#\s]{1,200}")  # what may stand in a path of the protocol
+_TOGETHER = {"onnxruntime"}  # a .pte is exported for one sample
+_PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "executorch": "executorch_pte"}
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How requests are put together. `max_batch` None measures the best at the start."""
+
+    max_batch: int | None = None
+    max_wait_ms: float = WAIT_MS
+    queue: int = QUEUE
+
+
+BATCHING = Batching()
+
+
+class Model:
+    """One bundle's artifact that is served: its predictor and its queue."""
+
+    def __init__(self, name: str, version: int, predictor: Predictor, batching: Batching) -> None:
+        self.name, self.version, self.predictor, self.spec = name, version, predictor, predictor.spec
+        self.takes, self.gives = predictor.spec.inputs[0], predictor.spec.outputs[0]
+        self._together = predictor.artifact.engine in _TOGETHER
+        row_bytes = int(np.prod(self.takes.sample_shape)) * DTYPES[self.takes.dtype][1]
+        self.run(bytes(row_bytes), 1)  # an engine's first run is slow; no client should be the one to wait
+        best = (batching.max_batch or best_batch(self.run, row_bytes)) if self._together else 1
+        self.batcher = Batcher(name, self.run, best, batching.max_wait_ms, batching.queue)
+
+    def run(self, tensor: memoryview | bytes, rows: int) -> memoryview:
+        """Some rows in the model's units to their outputs, flat bytes both."""
+        session, key = self.predictor.session, self.takes.name
+        if self._together or rows == 1:
+            return session.run({key: tensor})[self.gives.name].cast("B")
+        view, width = memoryview(tensor), len(tensor) // rows
+        parts = (session.run({key: view[at : at + width]})[self.gives.name] for at in range(0, len(view), width))
+        return memoryview(b"".join(parts))
+
+    async def answer(self, tensor: memoryview, rows: int) -> Answer:
+        """Runs one request through the queue.
+
+        Raises:
+            Refused: the queue is full.
+            EngineError: the engine failed, or answered with something that is not a finite number.
+        """
+        found = await self.batcher.submit(tensor, rows)
+        if not np.isfinite(np.frombuffer(found.values, self.gives.dtype)).all():
+            raise EngineError(f"{self.name} answered with numbers that are not finite")
+        return found
+
+    def prediction(self, answer: Answer, ms: dict[str, float]) -> Prediction:
+        """One row's answer as the device gives it; `ms` is filled with the stages that run here."""
+        start = time.perf_counter_ns()
+        values = tuple(answer.values.cast("f"))  # every spec's output is float32
+        ms["inference"] = answer.inference_ns / 1e6
+        ms["postprocess"] = (time.perf_counter_ns() - start) / 1e6
+        return Prediction(self.spec.task, self.spec.labels, values, ms, self.gives.unit)
+
+    def metadata(self, versions: Sequence[int]) -> dict[str, Any]:
+        """The protocol's model metadata; `versions` are all of this name that are served."""
+        return {
+            "name": self.name,
+            "versions": [str(version) for version in versions],
+            "platform": _PLATFORMS[self.predictor.artifact.engine],
+            "inputs": [protocol.metadata(self.takes)],
+            "outputs": [protocol.metadata(self.gives)],
+        }
+
+
+class Models:
+    """What is served, by name and version."""
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._by_name: dict[str, dict[int, Model]] = {}
+        for model in models:
+            versions = self._by_name.setdefault(model.name, {})
+            if model.version in versions:
+                raise BadRequest(f"version {model.version} of {model.name} was given twice; give each bundle once")
+            versions[model.version] = model
+
+    def find(self, name: str | None, version: str | None = None) -> Model:
+        """The model of that name; without a version the newest, without a name the only one.
+
+        Raises:
+            BadRequest: there is none.
+            BadInput: no name, and several models.
+        """
+        if name is None and len(self._by_name) == 1:
+            name = next(iter(self._by_name))
+        served = ", ".join(self.names())
+        if name is None:
+            raise BadInput(f"this server has several models; name one, ?model=NAME, of {served}")
+        versions = self._by_name.get(name)
+        if versions is None:
+            raise BadRequest(f"there is no model {name[:100]!r} here; there are {served}")
+        if version is None:
+            return versions[max(versions)]
+        found = {str(number): model for number, model in versions.items()}.get(version)
+        if found is None:
+            raise BadRequest(f"{name} has no version {version[:100]!r} here; it has {', '.join(map(str, versions))}")
+        return found
+
+    def versions(self, name: str) -> list[int]:
+        """All versions of a name, oldest first."""
+        return sorted(self._by_name[name])
+
+    def names(self) -> list[str]:
+        """Every name."""
+        return sorted(self._by_name)
+
+    def all(self) -> list[Model]:
+        """Every model."""
+        return [model for versions in self._by_name.values() for model in versions.values()]
+
+    async def close(self) -> None:
+        """Ends the queues and frees the models."""
+        for model in self.all():
+            await model.batcher.close()
+            model.predictor.close()
+
+
+def open_models(
+    paths: Sequence[str], artifact: str | None = None, threads: int | None = None, batching: Batching = BATCHING
+) -> Models:
+    """Loads bundles.
+
+    Args:
+        paths: bundle folders, zips, or names of installed bundles.
+        artifact: the id of the artifact that is served of each; None as in `edge_runtime.load`.
+        threads: as in `edge_runtime.load`.
+        batching: how requests are put together.
+
+    Raises:
+        BadRequest: a bundle twice, no such artifact, or a name that cannot stand in an address.
+        BadInput, BadBundle, Missing, EngineError: as `edge_runtime.load`.
+    """
+    opened = []
+    for path in paths:
+        bundle = open_bundle(path)
+        if not _NAME.fullmatch(bundle.name) or bundle.name in (".", ".."):
+            raise BadRequest(f"{bundle.name!r} cannot stand in an address: a served name has no space or slash")
+        opened.append(Model(bundle.name, bundle.version, load(path, artifact, threads), batching))
+    return Models(opened)

@@ -1,0 +1,310 @@
+"""The export's budget: what lowering, judging and exporting again must reach.
+
+`python -m benchmarks.export_budget [--json]` reads the rows of the two long commands, `export_times_budget` and
+`zoo_budget`, from their newest records of this machine and says how old they are; checks what the manifests in
+`bundles/` say, the speed verdicts against a measurement of its own; and exports twice what is small, about four
+minutes in all. It appends one record a group, prints each row and exits 1 where one does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import export_times_budget as export_times
+from benchmarks import paired, results
+from benchmarks.environment import busy, host
+from benchmarks.paired import Row, Samples, row
+from benchmarks.photographs import generated, photographs
+from benchmarks.report import Record
+from edge_runtime import engines, worker
+from edge_runtime.bundle import MANIFEST
+from edge_runtime.errors import BadRequest, EngineError, LokmaError
+from edge_runtime.measure import interleaved, quantile, ratio_interval
+from train.provenance import commit
+
+BUNDLES = Path("bundles")
+FOOD = "foodvision-mini"
+MAX_TIME, GOAL_TIME, MAX_SIZE, MAX_AGAIN_S, MAX_PARITY = 0.75, 0.5, 0.3, 5.0, 1e-4
+REPEATS, BLOCKS, AGAIN = 30, 5, 3
+Found = tuple[list[Row], Samples]
+# her file, as short as one gets, with the import that takes the time
+HERS = """import torch
+
+def make():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, stride=2), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        torch.nn.Linear(8, 2),
+    ).eval()
+"""
+WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from export.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def times(scratch: Path) -> Found:  # noqa: ARG001
+    """Lowering EfficientNet-B2 against the plain scripts, as `benchmarks.export_times_budget` measured it."""
+    cells = export_times.newest(_here())
+    value, name = export_times.ratio(cells), "EfficientNet-B2, four main artifacts: lokma against the plain scripts"
+    if value is None:
+        lacks = ", ".join(cell for cell in export_times.CELLS if cell not in cells)
+        return [row(name, None, MAX_TIME, None, 0, f"not measured: {lacks}; {HOW}")], {}
+    took = {cell: entry["latency_ns"][0] / 1e9 for cell, entry in cells.items()}
+    flags = sorted({flag for entry in cells.values() for flag in entry["validity"]["flags"]})
+    said = "; ".join(
+        [
+            "one pair",
+            *(f"{cell} {seconds:.0f} s" for cell, seconds in took.items() if cell != "profile"),
+            f"{'meets' if value <= GOAL_TIME else 'misses'} the goal {GOAL_TIME}",
+            _age(cells["lokma"]),
+            *flags,
+        ]
+    )
+    return [row(name, value, MAX_TIME, None if flags else value <= MAX_TIME, 1, said)], {
+        cell: [seconds] for cell, seconds in took.items()
+    }
+
+
+def zoo(scratch: Path) -> Found:  # noqa: ARG001
+    """The rows of the newest zoo."""
+    from benchmarks import zoo_budget
+
+    made = [entry for entry in _here() if entry["kind"] == "zoo"]
+    if not made:
+        return [row("zoo: networks that pass", None, zoo_budget.MUST_PASS, None, 0, "not measured: make zoo")], {}
+    rows = zoo_budget.rows(zoo_budget.done(made, made[-1]["scenario"]["made_by"]))
+    for one in rows:
+        one |= {"name": f"zoo: {one['name']}", "note": "; ".join(filter(None, [one["note"], _age(made[-1])]))}
+    return rows, {}
+
+
+def manifests(scratch: Path) -> Found:  # noqa: ARG001
+    """What each bundle here says of its fp32 artifacts, and the sizes of the food bundle's int8 ones."""
+    found: list[Row] = []
+    for path in sorted(BUNDLES.glob(f"*/{MANIFEST}")):
+        manifest = json.loads(path.read_bytes())
+        for artifact in manifest["artifacts"]:
+            if artifact["precision"] != "fp32":
+                continue
+            name, parity = f"{manifest['name']} {artifact['id']}", artifact["parity"]
+            value, same, n = parity["max_relative"], parity["same_top1"], parity["n"]
+            found.append(row(f"{name}: relative error against eager", value, MAX_PARITY, value <= MAX_PARITY, n))
+            found.append(row(f"{name}: same best label as eager", same, n, same == n, n))
+    if not (BUNDLES / FOOD / MANIFEST).is_file():
+        return [*found, row(f"{FOOD}: int8 against fp32, size", None, MAX_SIZE, None, 0, NOT_HERE)], {}
+    for int8, fp32 in _pairs(_manifest()):
+        ratio = int8["size_bytes"] / fp32["size_bytes"]
+        found.append(row(f"{FOOD} {int8['id']}: size against {fp32['id']}", ratio, MAX_SIZE, ratio <= MAX_SIZE, 1))
+    return found, {}
+
+
+def speed(scratch: Path) -> Found:
+    """Each int8 artifact of the food bundle against its fp32, measured anew, and what `tune` would choose of them."""
+    from export.speed import speed_answer
+
+    if not (BUNDLES / FOOD / MANIFEST).is_file():
+        return [row(f"{FOOD}: speed verdicts", None, None, None, 0, NOT_HERE)], {}
+    found: list[Row] = []
+    samples: Samples = {}
+    slower: list[str] = []
+    for int8, fp32 in _pairs(_manifest()):
+        flags = busy()
+        taken = _taken((int8["id"], fp32["id"]), [str(path) for path in photographs(scratch, 3)])
+        samples |= {f"{int8['id']} against {fp32['id']}: {name}": values for name, values in taken.items()}
+        ratio, low, high = ratio_interval(taken[int8["id"]], taken[fp32["id"]])
+        answer, verdict = speed_answer(low, high), int8["verdict"]["speed"]["answer"]
+        slower += [int8["id"]] if answer == "slower" else []
+        noisy = flags or any(map(paired.is_noisy, taken.values())) or len(taken[fp32["id"]]) < paired.MIN_PAIRS
+        said = f"the manifest says {verdict}, here {answer} (95 %: {low:.3f} to {high:.3f})"
+        holds = None if noisy else answer == verdict
+        found.append(
+            row(
+                f"{FOOD} {int8['id']}: time against {fp32['id']}, as its verdict",
+                ratio,
+                None,
+                holds,
+                len(taken[fp32["id"]]),
+                "; ".join([said, *flags, *(["too noisy, run it again"] if noisy else [])]),
+            )
+        )
+    chosen = _tuned(scratch)
+    name = f"{FOOD}: the tuned choice is an artifact that was slower than its fp32"
+    return [*found, row(name, float(chosen in slower), 0, chosen not in slower, 1, f"tune took {chosen}")], samples
+
+
+def again(scratch: Path) -> Found:
+    """The second export of what has not changed: of a run without torch, of a file beyond its own import."""
+    train = "from train import train; import sys; train('multiclass-digits', out=sys.argv[1], epochs=2)"
+    _seconds(["-c", train, str(scratch / "runs")])
+    (run,) = (scratch / "runs").iterdir()
+    of_run = ["--recipes", "xnnpack-fp32", "--out", str(scratch / "bundles"), str(run)]
+    _seconds(["-m", "edge_runtime.cli", "export", *of_run])
+    samples: Samples = {"run": [_seconds(["-c", WITHOUT_TORCH, *of_run]) for _ in range(AGAIN)]}
+    file = scratch / "hers.py"
+    file.write_text(HERS)
+    for number in range(64):  # no two the same: a test must be unseen
+        folder = scratch / "data" / ("test" if number < 16 else "train") / ("calm" if number % 2 else "wild")
+        folder.mkdir(parents=True, exist_ok=True)
+        generated(32, 32, number).save(folder / f"{number}.png")
+    data = ["--data", str(scratch / "data"), "--input", "32"]
+    of_file = ["-m", "edge_runtime.cli", "export", f"{file}:make", *of_run[:-1], *data]
+    _seconds(of_file)
+    samples["file"] = [_seconds(of_file) for _ in range(AGAIN)]
+    alone = "import sys, runpy; runpy.run_path(sys.argv[1])['make']()"
+    samples["her import"] = [_seconds(["-c", alone, str(file)]) for _ in range(AGAIN)]
+    beyond = max(samples["file"]) - min(samples["her import"])
+    flags = "; ".join(busy())
+    return [
+        _again_row("a run, unchanged: second export with torch blocked, s", max(samples["run"]), flags),
+        _again_row("file.py:function, unchanged: second export beyond the import of the file, s", beyond, flags),
+    ], samples
+
+
+HOW = "python -m benchmarks.export_times_budget"
+NOT_HERE = f"{BUNDLES / FOOD} is not here; make demo trains and exports it"
+# name: what measures its rows, in the order of the printed table
+GROUPS: dict[str, Callable[[Path], Found]] = {
+    "times": times,
+    "zoo": zoo,
+    "manifests": manifests,
+    "speed": speed,
+    "again": again,
+}
+
+
+def _again_row(name: str, seconds: float, flags: str) -> Row:
+    """The slowest of all; a busy machine can fail it, never pass it by mistake."""
+    holds = seconds <= MAX_AGAIN_S
+    return row(name, seconds, MAX_AGAIN_S, None if flags and not holds else holds, AGAIN, flags)
+
+
+def _here() -> list[Record]:
+    """The records of this machine, oldest first."""
+    mine = host()["fingerprint"]
+    return [entry for entry in results.read().records if entry["host"].get("fingerprint") == mine]
+
+
+def _age(entry: Record) -> str:
+    hours = (datetime.now(UTC) - datetime.fromisoformat(entry["time"])).total_seconds() / 3600
+    same = "this commit" if entry["commit"] == commit() else f"commit {str(entry['commit'])[:9]}, not this one"
+    return f"measured {hours:.1f} hours ago, {same}"
+
+
+def _manifest() -> Any:
+    return json.loads((BUNDLES / FOOD / MANIFEST).read_bytes())
+
+
+def _pairs(manifest: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    """Each int8 artifact with the fp32 one of its engine."""
+    fp32 = {one["engine"]: one for one in manifest["artifacts"] if one["precision"] == "fp32"}
+    return [
+        (one, fp32[one["engine"]])
+        for one in manifest["artifacts"]
+        if one["precision"] == "int8" and one["engine"] in fp32
+    ]
+
+
+def _taken(names: Sequence[str], inputs: Sequence[Any]) -> Samples:
+    """Medians of interleaved blocks of the inference alone, a pair of fresh processes a round."""
+    samples: Samples = {name: [] for name in names}
+    for repeat in range(REPEATS):
+        with contextlib.ExitStack() as stack:
+            children = {
+                name: stack.enter_context(worker.device(BUNDLES / FOOD, name, engines.default_threads()))
+                for name in names
+            }
+            blocks: Samples = {name: [] for name in names}
+            for child in children.values():
+                child.ask(inputs)
+            for name in interleaved(list(names), BLOCKS, seed=repeat):
+                blocks[name] += [answer["ns"]["inference"] for answer in children[name].ask(inputs)]
+        for name in names:
+            samples[name].append(quantile(blocks[name], 0.5))
+    return samples
+
+
+def _tuned(scratch: Path) -> str:
+    command = [sys.executable, "-m", "edge_runtime.cli", "tune", str(BUNDLES / FOOD), "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "LOKMA_HOME": str(scratch / "home")}
+    )
+    if done.returncode:
+        raise EngineError(f"lokma tune failed: {(done.stderr.strip() or 'it said nothing').splitlines()[-1]}")
+    code = "import sys; from edge_runtime import load; print(load(sys.argv[1]).artifact.id)"
+    return subprocess.run(
+        [sys.executable, "-c", code, str(BUNDLES / FOOD)],
+        capture_output=True, text=True, check=True, env={**os.environ, "LOKMA_HOME": str(scratch / "home")},
+    ).stdout.strip()  # fmt: skip
+
+
+def _seconds(arguments: Sequence[str]) -> float:
+    return export_times.seconds([sys.executable, *arguments])
+
+
+def measured(names: Sequence[str], scratch: Path) -> Iterator[Row]:
+    """Measures groups of rows, one after another, and appends a record of each as it is done."""
+    run, path = uuid.uuid4().hex, results.folder() / f"{host()['fingerprint']}.jsonl"
+    for name in names:
+        (scratch / name).mkdir()
+        rows, samples = GROUPS[name](scratch / name)
+        doubts = [one["name"] for one in rows if one["holds"] is None]
+        results.append(
+            [
+                results.record(
+                    kind="budget",
+                    commit=commit(),
+                    bundle={"name": FOOD},
+                    artifact={},
+                    target="device",
+                    host=host(),
+                    scenario={"budget": "export", "group": name, "run": run, "threads": engines.default_threads()},
+                    latency_ns=[],
+                    rows=rows,
+                    samples=samples,
+                    validity={"valid": not doubts, "flags": doubts},
+                )
+            ],
+            path,
+        )
+        yield from rows
+
+
+def main(argv: list[str]) -> int:
+    """Prints the rows."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.export_budget", description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument("--only", metavar="GROUP", help=f"measure only some, joined by commas: {', '.join(GROUPS)}")
+    args = parser.parse_args(argv)
+    names = [name.strip() for name in args.only.split(",")] if args.only else list(GROUPS)
+    holds = []
+    try:
+        if unknown := sorted(set(names) - set(GROUPS)):
+            raise BadRequest(f"there is no group {', '.join(unknown)}; the groups are {', '.join(GROUPS)}")
+        with tempfile.TemporaryDirectory(prefix="lokma-budget-") as scratch:
+            for one in measured(names, Path(scratch)):
+                print(json.dumps(one) if args.json else line(one), flush=True)
+                holds.append(bool(one["holds"]))
+    except LokmaError as error:
+        print(f"export_budget: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0 if all(holds) else 1
+
+
+def line(one: Row) -> str:
+    """A row as it is printed."""
+    mark = {True: "holds", False: "FAILS", None: "open "}[one["holds"]]
+    value = "       -" if one["value"] is None else f"{one['value']:8.3g}"
+    return f"{mark}  {one['name']:<72} {value}  (bound {one['bound']}, n {one['n']}) {one['note']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

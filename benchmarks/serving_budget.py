@@ -1,0 +1,310 @@
+"""The server's budget: how much of a core's inference reaches its clients, and what the way there costs.
+
+`python -m benchmarks.serving_budget [--json]` starts the servers on one core and asks them from another, in turns
+(about eight minutes), appends one record, prints each row and exits 1 where one does not hold. LitServe pins other
+versions of what we use: give a Python that has it, `--litserve ../litserve/bin/python`, and it is compared too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import contextlib
+import functools
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import paired, results
+from benchmarks.cloud import protocol
+from benchmarks.cloud.load import Came, header, http_request, offered
+from benchmarks.environment import busy, host
+from benchmarks.paired import MIN_PAIRS, Row, Samples, ratio_row, row
+from edge_runtime import load
+from edge_runtime.bundle import open_bundle
+from edge_runtime.errors import EngineError, LokmaError, Missing
+from edge_runtime.measure import quantile
+from train.data import image_data
+from train.provenance import commit
+
+BUNDLE, ARTIFACT = Path("bundles") / "foodvision-mini", "onnx-fp32"
+CLIENTS, WINDOW_S, MEASURE_S = 16, 2.0, 330.0
+RIVALS = Path(__file__).resolve().parent / "cloud" / "rivals"
+PICTURES = 650
+PATH = "/v2/models/{name}/infer"
+# A process that runs the same session on the server's core: rows a run and seconds in, nanoseconds a row out.
+BARE = """
+import sys, time
+from edge_runtime import load
+session = load(sys.argv[1], sys.argv[2], 1).session
+pixels = open(sys.argv[3], "rb").read()
+for line in sys.stdin:
+    rows, seconds = line.split()
+    tensor, count, start = pixels * int(rows), 0, time.perf_counter_ns()
+    while count == 0 or time.perf_counter_ns() - start < float(seconds) * 1e9:
+        session.run({"pixels": tensor})
+        count += int(rows)
+    print((time.perf_counter_ns() - start) / count, flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Systems:
+    """What takes turns: the ports of the servers, the bare session, and the largest batch."""
+
+    ports: dict[str, int]
+    bare: Callable[[int, float], float]
+    batch: int
+
+
+@contextlib.contextmanager
+def systems(scratch: Path, pixels: bytes, litserve: Path | None) -> Iterator[Systems]:
+    """Starts everything on the first core, and keeps this process on the last.
+
+    Raises:
+        Missing: this machine has one core.
+        EngineError: a server does not start.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise Missing("the server's budget needs two cores: one for the server, one for its clients")
+    bundle = open_bundle(str(BUNDLE.resolve()))
+    assert bundle.spec.image is not None
+    model, side = BUNDLE.resolve() / bundle.artifact(ARTIFACT).file, bundle.spec.image.crop
+    (scratch / "pixels").write_bytes(pixels)
+    with contextlib.ExitStack() as stack:
+
+        def started(*command: Any) -> subprocess.Popen[str]:
+            words = ["taskset", "-c", str(cores[0]), *map(str, command)]
+            pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            running = subprocess.Popen(words, text=True, **pipes)
+            stack.callback(_stop, running)
+            return running
+
+        serve = ("-m", "edge_runtime.cli", "serve", BUNDLE.resolve(), "--artifact", ARTIFACT, "--threads", 1)
+        ours = started(sys.executable, *serve, "--port", 0, "--json")
+        assert ours.stdout is not None
+        said = json.loads(ours.stdout.readline() or "{}")
+        if "url" not in said:
+            raise EngineError("lokma serve does not start")
+        batch = said["models"][0]["max_batch"]
+        ports = {"lokma": int(said["url"].rsplit(":", 1)[1]), "plain FastAPI": _free_port()}
+        started(sys.executable, RIVALS / "plain_fastapi.py", model, ports["plain FastAPI"], side)
+        if litserve is not None:
+            ports["LitServe"] = _free_port()
+            started(litserve, RIVALS / "litserve_server.py", model, ports["LitServe"], side, batch)
+        child = started(sys.executable, "-c", BARE, BUNDLE.resolve(), ARTIFACT, scratch / "pixels")
+        for port in ports.values():
+            _await(port)
+        os.sched_setaffinity(0, {cores[-1]})
+        stack.callback(os.sched_setaffinity, 0, set(cores))
+        yield Systems(ports, functools.partial(_asked, child), batch)
+
+
+def _stop(running: subprocess.Popen[str]) -> None:
+    for pipe in (running.stdin, running.stdout):
+        if pipe is not None:
+            pipe.close()
+    running.terminate()
+    try:
+        running.wait(10)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.wait()
+
+
+def _asked(child: subprocess.Popen[str], rows: int, seconds: float) -> float:
+    assert child.stdin is not None and child.stdout is not None
+    child.stdin.write(f"{rows} {seconds}\n")
+    child.stdin.flush()
+    line = child.stdout.readline()
+    if not line:
+        raise EngineError("the bare session's process ended")
+    return float(line)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def _await(port: int, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise EngineError(f"nothing listens on port {port} after {seconds:g} s") from error
+            time.sleep(0.2)
+
+
+def measured(found: Systems, requests: Mapping[str, bytes], rounds: int, window: float) -> tuple[list[Row], Samples]:
+    """Throughput, p99 and the cost of the way, all systems in turns; each is asked in its own form."""
+    latencies: dict[str, list[int]] = {name: [] for name in found.ports}
+
+    def under_load(name: str) -> float:
+        came: Came = offered(found.ports[name], [requests[name]], CLIENTS, window)
+        latencies[name].extend(came.latency_ns)
+        return came.ns_per_answer
+
+    def alone() -> float:
+        return quantile(
+            [float(ns) for ns in offered(found.ports["lokma"], [requests["lokma"]], 1, window / 2).latency_ns], 0.5
+        )
+
+    turns: dict[str, Callable[[], float]] = {
+        **{name: functools.partial(under_load, name) for name in found.ports},
+        "bare, batched": lambda: found.bare(found.batch, window),
+        "one client": alone,
+        "bare, one": lambda: found.bare(1, window / 2),
+        "JSON": lambda: offered(found.ports["lokma"], [requests["JSON"]], CLIENTS, window).ns_per_answer,
+    }
+    flags = busy()
+    samples = paired.rounds(turns, rounds or MIN_PAIRS, 0 if rounds else MEASURE_S)
+    ours, at = samples["lokma"], f"{CLIENTS} clients, batches up to {found.batch}"
+    rows = [
+        ratio_row(f"time per answer, {at}, against the bare session", 1 / 0.80, ours, samples["bare, batched"], flags),
+        ratio_row("the same with JSON tensors", None, samples["JSON"], samples["bare, batched"], flags),
+    ]
+    for name, bound in (("plain FastAPI", 1.0), ("LitServe", 1 / 1.1)):
+        if name not in found.ports:
+            rows.append(row(f"time per answer against {name}", None, bound, None, 0, "not measured: not installed"))
+            continue
+        rows.append(ratio_row(f"time per answer against {name}", bound, ours, samples[name], flags))
+        mine, theirs = (quantile([float(ns) for ns in latencies[one]], 0.99) for one in ("lokma", name))
+        note = f"{mine / 1e6:.0f} ms against {theirs / 1e6:.0f} ms"
+        holds = None if flags or len(ours) < MIN_PAIRS else mine <= theirs
+        rows.append(row(f"p99 against {name}", mine / theirs, 1.0, holds, len(latencies[name]), note))
+    rows.append(_way(samples))
+    return rows, samples
+
+
+def _way(samples: Samples) -> Row:
+    """What a request costs above its inference, with one client."""
+    bare = quantile(samples["bare, one"], 0.5)
+    above = [(one - two) / 1e6 for one, two in zip(samples["one client"], samples["bare, one"], strict=True)]
+    bound, value = max(1.5, 0.15 * bare / 1e6), quantile(above, 0.5)
+    noisy = paired.is_noisy(samples["one client"]) or paired.is_noisy(samples["bare, one"]) or len(above) < MIN_PAIRS
+    note = f"of {bare / 1e6:.1f} ms" + "; too noisy, run it again" * noisy
+    return row("ms above bare inference, 1 client", value, bound, None if noisy else value <= bound, len(above), note)
+
+
+def answers(port: int, name: str, count: int) -> list[Row]:
+    """The server's answers to food pictures, alone and batched, against edge_runtime's."""
+    from edge_runtime.preprocess import open_picture, to_pixels
+
+    predictor = load(str(BUNDLE.resolve()), ARTIFACT, 1)
+    takes, gives, image = predictor.spec.inputs[0], predictor.spec.outputs[0], predictor.spec.image
+    assert image is not None
+    paths = _pictures(count)
+    tensors = [to_pixels(open_picture(path, image), image) for path in paths]
+    wanted = [predictor.session.run({takes.name: tensor})[gives.name].tobytes() for tensor in tensors]
+    bodies = (protocol.write_request(tensor, 1, takes, binary=True) for tensor in tensors)
+    requests = [http_request(PATH.format(name=name), *one) for one in bodies]
+    rows = []
+    for clients, title in ((1, "alone"), (CLIENTS, f"with {CLIENTS} clients")):
+        got: dict[int, bytes] = {}
+        for index, head, body in offered(port, requests, clients).bodies:
+            length = header(head, protocol.HEAD_LENGTH.encode())
+            got[index] = bytes(protocol.read_response(body, None if length is None else length.decode(), gives))
+        mine = np.array([np.frombuffer(got[index], np.float32) for index in range(len(paths))])
+        theirs = np.array([np.frombuffer(one, np.float32) for one in wanted])
+        same = int((mine.argmax(1) == theirs.argmax(1)).sum())
+        rows.append(row(f"{title}: same best label as edge_runtime", same, len(paths), same == len(paths), len(paths)))
+        if clients == 1:
+            equal = sum(got[index] == one for index, one in enumerate(wanted))
+            rows.append(row(f"{title}: equal to the bit", equal, len(paths), equal == len(paths), len(paths)))
+        else:
+            far = float(np.abs(mine - theirs).max())
+            rows.append(row(f"{title}: largest difference of a probability", far, 1e-5, far <= 1e-5, len(paths)))
+    return rows
+
+
+def _pictures(count: int) -> list[Path]:
+    """The test pictures of FoodVision Mini and of the ten classes at hand."""
+    return [example.path for name in ("foodvision-mini", "food10") for example in image_data(name).test][:count]
+
+
+def run(scratch: Path, litserve: Path | None, rounds: int, window: float) -> Iterator[Row]:
+    """All rows; a run of fewer rounds than the budget asks is not recorded."""
+    bundle = open_bundle(str(BUNDLE.resolve()))
+    takes = bundle.spec.inputs[0]
+    pixels = np.random.default_rng(7).integers(0, 256, takes.sample_shape, np.uint8).tobytes()
+    path = PATH.format(name=bundle.name)
+    binary = http_request(path, *protocol.write_request(pixels, 1, takes, binary=True))
+    base64_ = json.dumps({"pixels": base64.b64encode(pixels).decode()}).encode()
+    requests = {
+        "lokma": binary,
+        "plain FastAPI": binary,
+        "JSON": http_request(path, *protocol.write_request(pixels, 1, takes, binary=False)),
+        "LitServe": http_request("/predict", base64_, {"Content-Type": "application/json"}),
+    }
+    with systems(scratch, pixels, litserve) as found:
+        rows = answers(found.ports["lokma"], bundle.name, 20 if rounds else PICTURES)
+        yield from rows
+        timed, samples = measured(found, requests, rounds, window)
+        yield from timed
+    if not rounds:
+        _record(bundle, found, [*rows, *timed], samples)
+
+
+def _record(bundle: Any, found: Systems, rows: Sequence[Row], samples: Samples) -> None:
+    doubts = [one["name"] for one in rows if one["holds"] is None]
+    entry = results.record(
+        kind="budget",
+        commit=commit(),
+        bundle={"name": bundle.name, "version": bundle.version},
+        artifact={"id": ARTIFACT, "sha256": bundle.artifact(ARTIFACT).sha256},
+        target="cloud",
+        host=host(),
+        scenario={"budget": "serving", "run": uuid.uuid4().hex, "clients": CLIENTS, "batch": found.batch, "threads": 1},
+        latency_ns=[],
+        rows=list(rows),
+        samples=samples,
+        validity={"valid": not doubts, "flags": doubts},
+    )
+    results.append([entry], results.folder() / f"{host()['fingerprint']}.jsonl")
+
+
+def main(argv: list[str]) -> int:
+    """Prints the rows."""
+    import tempfile
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_budget", description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument("--litserve", type=Path, metavar="PYTHON", help="a Python that has litserve and onnxruntime")
+    parser.add_argument("--rounds", type=int, default=0, help="so few rounds prove the code and no bound; no record")
+    args = parser.parse_args(argv)
+    failed = False
+    try:
+        with tempfile.TemporaryDirectory(prefix="lokma-serving-") as scratch:
+            for one in run(Path(scratch), args.litserve, args.rounds, WINDOW_S):
+                print(json.dumps(one) if args.json else _line(one), flush=True)
+                failed = failed or not one["holds"]
+    except LokmaError as error:
+        print(f"serving_budget: {error}", file=sys.stderr)
+        return error.exit_code
+    return int(failed)
+
+
+def _line(one: Row) -> str:
+    mark = {True: "holds", False: "FAILS", None: "noisy"}[one["holds"]]
+    value = "   -" if one["value"] is None else f"{one['value']:8.3g}"
+    bound = "none" if one["bound"] is None else f"{one['bound']:g}"
+    return f"{mark}  {one['name']:<72} {value}  (bound {bound}, n {one['n']}) {one['note']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

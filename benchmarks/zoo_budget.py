@@ -1,0 +1,323 @@
+"""The zoo: 24 networks of torchvision through the four main recipes, compared with eager torch on real pictures.
+
+`python -m benchmarks.zoo_budget [--only NAME,…] [--json]` (`make zoo`) lowers each network (`benchmarks.zoo_models`
+says which, and how a seed alone was made to answer) by each recipe, a cell, and asks the file and eager torch about
+64 pictures. Each cell has a process and a core of its own, and a time limit: what fails, crashes or hangs is a
+row with its reason. One record a cell is appended as it ends; a cell that is on record with the same commit, code,
+tools and machine is not run again, unless it was killed. Within 90 minutes on two cores; exits 1 where a row of
+the budget does not hold.
+
+Times are of this machine, one thread, while the other core works on another cell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from benchmarks import paired, results, zoo_models
+from benchmarks.environment import host
+from benchmarks.paired import Row
+from benchmarks.report import Record
+from benchmarks.zoo_models import ZOO
+from edge_runtime import engines
+from edge_runtime.errors import BadRequest, LokmaError
+from edge_runtime.measure import quantile
+from export.recipes import MAIN, RECIPES, Job
+from export.verdict import PARITY
+from train.provenance import code_sha256, commit
+
+Cell = tuple[str, str]  # architecture, recipe
+Outcome = dict[str, Any]  # status, reason, seconds, and what `measured` gives
+CALIBRATION, PICTURES, WARM_UP = 128, 64, 3
+LIMIT_S, MAX_MINUTES, MUST_PASS = 900, 90, 22
+TOOLS = ("torch", "torchvision", "torchao", "executorch", "onnx", "onnxscript", "onnxruntime")
+CODE = (
+    "benchmarks.zoo_budget", "benchmarks.zoo_models", "export.contract", "export.fold", "export.to_executorch",
+    "export.to_onnx", "export.xnnpack_quantizer", "train.data",
+)  # fmt: skip
+
+
+def cells(names: Sequence[str] = tuple(ZOO)) -> list[Cell]:
+    """What is to be done: every network in fp32, and in int8 those that the table marks."""
+    return [
+        (name, recipe) for name in names for recipe in MAIN if ZOO[name].int8 or RECIPES[recipe].precision != "int8"
+    ]
+
+
+def measured(name: str, recipe: str) -> Outcome:
+    """Lowers one network by one recipe and compares it with eager torch. Shapes, units: see `record`."""
+    import numpy as np
+    import torch
+
+    from export.contract import InGraph, output_of
+    from export.lowering import lower
+    from export.verdict import parity
+
+    spec = zoo_models.spec_of(name)
+    train, test, data = zoo_models.pictures(ZOO[name].side, CALIBRATION, PICTURES)
+    model = zoo_models.network(name, train[: zoo_models.STATISTICS])
+    eager = output_of(InGraph(model, spec).eval(), torch.tensor(test)).numpy()
+    calibration = torch.tensor(train)
+    began = time.perf_counter()
+    lowered = lower(recipe, Job(model, spec, calibration, calibration[:1]))
+    lowering_s = time.perf_counter() - began
+    session = engines.open_session(RECIPES[recipe].engine, lowered.data, 1, spec.inputs, spec.outputs)
+    answers, latency_ns = [], []
+    for sample in [*test[:WARM_UP], *test]:
+        start = time.perf_counter_ns()
+        answer = session.run({"pixels": sample[None]})["probabilities"]
+        latency_ns.append(time.perf_counter_ns() - start)
+        answers.append(np.array(answer, np.float32).ravel())
+    return {
+        "size_bytes": len(lowered.data),
+        "sha256": hashlib.sha256(lowered.data).hexdigest(),
+        "parity": parity(eager, np.stack(answers[WARM_UP:])),
+        "labels_seen": len(set(eager.argmax(axis=1).tolist())),  # of 10: few would make agreement easy
+        "time_share": lowered.details["delegation"]["time_share"],
+        "outside": lowered.details["delegation"]["outside"],  # operator: its share of the time
+        "lowering_s": lowering_s,
+        "latency_ns": latency_ns[WARM_UP:],
+        "data": data,
+    }
+
+
+def outcome(command: Sequence[str], answer: Path, precision: str, core: int | None, limit_s: float) -> Outcome:
+    """Runs a process that writes what it measured to `answer`; its failure, crash or time-out is an outcome too.
+
+    Returns:
+        `status`: "pass", "differs" (fp32 beyond its bound), "runs" (int8, which has no bound here), "error", or
+        "killed" (by a signal, or for its time); with `reason`, `seconds` and, where it ended well, what it measured.
+    """
+
+    def pinned() -> None:
+        os.sched_setaffinity(0, {core} if core is not None else os.sched_getaffinity(0))
+
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        try:
+            code = subprocess.run(
+                command, stdout=subprocess.DEVNULL, stderr=said, timeout=limit_s, check=False,
+                preexec_fn=pinned if core is not None else None,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return _failed("killed", f"took more than {limit_s:g} s", began)
+        said.seek(0)
+        lines = said.read().splitlines()
+    if code < 0:
+        return _failed("killed", f"by {signal.Signals(-code).name}", began)
+    if code or not answer.is_file():
+        return _failed("error", _exception(lines), began)
+    found: Outcome = json.loads(answer.read_text())
+    status, reason = "runs", ""
+    if precision in PARITY:
+        one = found["parity"]
+        agrees = one["max_relative"] <= PARITY[precision] and one["same_top1"] == one["n"]
+        status = "pass" if agrees else "differs"
+        reason = "" if agrees else f"bound {PARITY[precision]:.0e} on the probabilities and every best label"
+    return {"status": status, "reason": reason, "seconds": time.monotonic() - began, **found}
+
+
+def _failed(status: str, reason: str, began: float) -> Outcome:
+    return {"status": status, "reason": reason, "seconds": time.monotonic() - began}
+
+
+def _exception(lines: Sequence[str]) -> str:
+    """The first line of the exception that ended a process, from its last traceback."""
+    starts = [at for at, line in enumerate(lines) if line.startswith("Traceback (most recent")]
+    after = lines[starts[-1] + 1 :] if starts else lines[-1:]
+    return next((line for line in after if line.strip() and not line.startswith(" ")), "it said nothing")[:300]
+
+
+def run(todo: Sequence[Cell], make: Callable[[Cell, int | None], Outcome]) -> Iterator[tuple[Cell, Outcome]]:
+    """Makes the cells, as many at a time as there are cores, each pinned to its own; yields each as it ends."""
+    free: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    cores: list[int | None] = [*os.sched_getaffinity(0)] if hasattr(os, "sched_getaffinity") else [None]
+    for core in cores[: engines.default_threads()]:
+        free.put(core)
+
+    def on_a_core(cell: Cell) -> Outcome:
+        core = free.get()
+        try:
+            return make(cell, core)
+        finally:
+            free.put(core)
+
+    pool = ThreadPoolExecutor(free.qsize())
+    try:
+        futures = {pool.submit(on_a_core, cell): cell for cell in todo}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C: what has not begun does not begin
+
+
+def in_a_child(cell: Cell, core: int | None) -> Outcome:
+    """Measures one cell in a process of its own."""
+    name, recipe = cell
+    with tempfile.TemporaryDirectory(prefix="lokma-zoo-") as folder:
+        answer = Path(folder) / "answer.json"
+        command = [sys.executable, "-m", "benchmarks.zoo_budget", "--cell", name, recipe, str(answer)]
+        return outcome(command, answer, RECIPES[recipe].precision, core, LIMIT_S)
+
+
+def made_by() -> dict[str, Any]:
+    """What decides a cell: where any of it is another, the cell is done again."""
+    return {
+        "commit": commit(),
+        "code": code_sha256(*CODE)[:12],  # a working tree with changes has no commit that says what they are
+        "tools": {tool: importlib.metadata.version(tool) for tool in TOOLS},
+        "host": host()["fingerprint"],
+    }
+
+
+def record(cell: Cell, found: Outcome, by: Mapping[str, Any]) -> dict[str, Any]:
+    """One cell's record."""
+    name, recipe = cell
+    figures = {key: value for key, value in found.items() if key not in ("latency_ns", "size_bytes", "sha256")}
+    return results.record(
+        kind="zoo",
+        commit=by["commit"],
+        bundle={"name": name},
+        artifact={"id": recipe, "size_bytes": found.get("size_bytes"), "sha256": found.get("sha256")},
+        target="device",
+        host=host(),
+        scenario={"side": ZOO[name].side, "threads": 1, "made_by": dict(by)},
+        latency_ns=found.get("latency_ns", []),
+        validity={"valid": True, "flags": ["another cell ran on the other core"]},
+        **figures,
+    )
+
+
+def done(records: Sequence[Record], by: Mapping[str, Any]) -> dict[Cell, Record]:
+    """The newest record of each cell that was made by the same commit, code, tools and machine."""
+    same = [entry for entry in records if entry["kind"] == "zoo" and entry["scenario"]["made_by"] == by]
+    return {(entry["bundle"]["name"], entry["artifact"]["id"]): entry for entry in same}
+
+
+def rows(found: Mapping[Cell, Record]) -> list[Row]:
+    """The budget: how many networks agree in fp32, and how long all cells took together."""
+    rows = []
+    for recipe in (name for name in MAIN if RECIPES[name].precision == "fp32"):
+        of = {name: found[name, recipe]["status"] for name in ZOO if (name, recipe) in found}
+        passed, open_cells = sum(status == "pass" for status in of.values()), len(ZOO) - len(of)
+        holds = passed >= MUST_PASS or (None if passed + open_cells >= MUST_PASS else False)
+        notes = [f"{name}: {status}" for name, status in of.items() if status != "pass"]
+        notes += [f"{open_cells} not measured yet"] if open_cells else []
+        title = f"{recipe}: networks within {PARITY['fp32']:.0e} of eager, every best label of {PICTURES} the same"
+        rows.append(paired.row(title, passed, MUST_PASS, holds, len(of), "; ".join(notes)))
+    missing = set(cells()) - set(found)
+    minutes = sum(entry["seconds"] for entry in found.values()) / 60 / 2
+    note = f"{len(missing)} cells not measured yet" if missing else ""
+    holds = (None if missing else True) if minutes <= MAX_MINUTES else False
+    return [*rows, paired.row("minutes for all cells, two at a time", minutes, MAX_MINUTES, holds, len(found), note)]
+
+
+def markdown(records: Sequence[Record]) -> str:
+    """The newest zoo as a section of RESULTS.md; empty where none is on record."""
+    made = [entry["scenario"]["made_by"] for entry in records if entry["kind"] == "zoo"]
+    if not made:
+        return ""
+    found = done(records, made[-1])
+    some = next(iter(found.values()))
+    head = "| network | recipe | status | size | relative error | best label | median | delegated | lowering |"
+    said = (
+        f"`make zoo` lowered {len(ZOO)} networks of torchvision, seeded, their BatchNorm statistics and heads set from "
+        f"pictures, and compared each file with eager torch on {PICTURES} pictures of {_data(found)}. {some['time']}, "
+        f"commit {some['commit']}, {some['host']['cpu']}: the medians are this machine's, one thread, while the other "
+        "core was at work too. Delegated is the share of the time in XNNPACK or in onnxruntime's fused kernels.\n"
+    )
+    budget = [f"- {row['name']}: {_value(row)} of {row['n']}, bound {row['bound']}" for row in rows(found)[:2]]
+    lines = [_line(cell, found[cell]) for cell in cells() if cell in found]
+    return "\n".join(["## The zoo\n", said, *budget, "", head, "|---|---|---|---|---|---|---|---|---|", *lines, ""])
+
+
+def _data(found: Mapping[Cell, Record]) -> str:
+    return " or ".join(sorted({entry["data"] for entry in found.values() if "data" in entry})) or "none"
+
+
+def _value(row: Row) -> str:
+    return f"{row['value']:.3g}"
+
+
+def _line(cell: Cell, entry: Mapping[str, Any]) -> str:
+    """A cell as a row of the table; a failed one says why instead of figures."""
+    side, status, one = entry["scenario"]["side"], entry["status"], entry.get("parity")
+    if one is None:
+        reason = entry["reason"].replace("|", "\\|")
+        return f"| {cell[0]}, {side} px | {cell[1]} | {status}: {reason} | | | | | | |"
+    figures = (
+        f"{entry['artifact']['size_bytes'] / 1e6:.1f} MB",
+        f"{one['max_relative']:.1e}",
+        f"{one['same_top1']} of {one['n']}",
+        f"{quantile(entry['latency_ns'], 0.5) / 1e6:.1f} ms",
+        f"{entry['time_share']:.0%}",
+        f"{entry['lowering_s']:.0f} s",
+    )
+    return f"| {cell[0]}, {side} px | {cell[1]} | {status} | {' | '.join(figures)} |"
+
+
+def main(argv: list[str]) -> int:
+    """Runs what is not on record yet and prints the rows."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo_budget", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", metavar="NAME", help=f"only some networks, joined by commas: {', '.join(ZOO)}")
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument("--cell", nargs=3, metavar=("NAME", "RECIPE", "FILE"), help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.cell:
+        Path(args.cell[2]).write_text(json.dumps(measured(*args.cell[:2])))
+        return 0
+    try:
+        holds = _run(_names(args.only), args.json)
+    except LokmaError as error:
+        print(f"zoo_budget: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0 if holds else 1
+
+
+def _run(names: Sequence[str], as_json: bool) -> bool:
+    by, path = made_by(), results.folder() / f"{host()['fingerprint']}.jsonl"
+    found = done(results.read(path).records, by)
+    wanted = cells(names)
+    todo = [cell for cell in wanted if cell not in found or found[cell]["status"] == "killed"]
+    say = (lambda _: None) if as_json else (lambda line: print(line, flush=True))
+    for cell in wanted:
+        if cell not in todo:
+            say(f"{_line(cell, found[cell])} on record, {found[cell]['time']}")
+    for number, (cell, made) in enumerate(run(todo, in_a_child), start=1):
+        found[cell] = record(cell, made, by)
+        results.append([found[cell]], path)
+        say(f"{_line(cell, found[cell])} {number} of {len(todo)}")
+    budget = rows(found)
+    for row in budget:
+        if as_json:
+            print(json.dumps(row))
+        else:
+            mark = {True: "holds", False: "FAILS", None: "open "}[row["holds"]]
+            say(f"{mark}  {row['name']}: {_value(row)} (bound {row['bound']}, n {row['n']}) {row['note']}")
+    return all(row["holds"] for row in budget)
+
+
+def _names(only: str | None) -> list[str]:
+    names = [name.strip() for name in only.split(",")] if only else list(ZOO)
+    unknown = sorted(set(names) - set(ZOO))
+    if unknown:
+        raise BadRequest(f"there is no network {', '.join(unknown)} in the zoo; it has {', '.join(ZOO)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

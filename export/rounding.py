@@ -1,0 +1,175 @@
+"""Weights rounded onto int8's grid so that each layer's outputs on real inputs move least, before any backend does.
+
+Rounding each weight to the nearest value is best for the weight and not for the layer: errors of weights whose inputs
+rise and fall together add up. Here a layer's weights are rounded one after another, and what each loses is made up for
+by those not yet rounded, by the inputs' second moments; what is left of the mean goes into the bias. Both backends
+then find every weight on their grid and leave it there.
+
+Sources: Frantar et al., GPTQ (arXiv 2210.17323); the bias as in Nagel et al., Data-Free Quantization Through Weight
+Equalization and Bias Correction (arXiv 1906.04721), section 4.2, with measured means.
+
+>>> rounded(model, spec, calibration, levels=127)                                       # doctest: +SKIP
+{'stem.1.weight': tensor(…), 'stem.1.bias': tensor(…), …}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edge_runtime.spec import ModelSpec
+from export.contract import InGraph
+from export.fold import folded, once_a_model
+
+PLACES = 64  # of each input, that a convolution's moments are taken from, drawn once
+WIDEST = 4608  # inputs of one output: beyond, rounding takes minutes and gains little
+DAMPING = 0.01  # of the mean second moment; the paper's
+BLOCK = 64  # columns between two updates of all that follow
+
+
+@dataclass
+class Moments:
+    """Sums over `n` places of one layer's inputs, group by group: products (groups, k, k) and values (groups, k)."""
+
+    products: Tensor
+    values: Tensor
+    n: int
+
+
+def rounded(
+    model: nn.Module, spec: ModelSpec, calibration: Tensor, levels: int, in_float: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """The weights and biases of convolutions and linear layers, by the folded model's parameter names.
+
+    Args:
+        model: takes normalised float32, gives raw outputs, in eval mode.
+        spec: what it takes.
+        calibration: real inputs (n, …) in the user's units.
+        levels: the largest whole number that a weight is stored as; the largest weight of a channel is that.
+        in_float: layers that are not quantized.
+
+    Returns:
+        Those of the layers that are called as modules; nothing for a program that has none left.
+    """
+    layers = dict(folded(model, spec).named_modules())
+    found: dict[str, Tensor] = {}
+    for name, seen in moments_of(model, spec, calibration).items():
+        if name in in_float:
+            continue
+        layer: Any = layers[name]
+        weight = layer.weight.detach()
+        groups = getattr(layer, "groups", 1)
+        rows = weight.reshape(groups, weight.shape[0] // groups, -1).double()
+        whole = _solved(rows, seen.products / seen.n, levels)
+        found[f"{name}.weight"] = whole.reshape(weight.shape).float()
+        if layer.bias is not None:
+            lost = torch.einsum("gok,gk->go", rows - whole, seen.values / seen.n)
+            found[f"{name}.bias"] = layer.bias.detach() + lost.reshape(-1).float()
+    return found
+
+
+def moments_of(model: nn.Module, spec: ModelSpec, calibration: Tensor) -> dict[str, Moments]:
+    """Those of all layers that can be rounded; kept beside the model for the recipes that share both."""
+    kept = _kept(model, spec)
+    if not kept or kept[0][0] is not calibration:
+        plain = folded(model, spec)
+        layers = {name: module for name, module in plain.named_modules() if _fits(module)}
+        kept[:] = [(calibration, _moments(plain, layers, InGraph(model, spec).normalise, calibration))]
+    return kept[0][1]
+
+
+@once_a_model
+def _kept(model: nn.Module, spec: ModelSpec) -> list[tuple[Tensor, dict[str, Moments]]]:
+    del model, spec
+    return []
+
+
+def _fits(module: nn.Module) -> bool:
+    if type(module) is nn.Linear:
+        return module.in_features <= WIDEST
+    return type(module) is nn.Conv2d and module.padding_mode == "zeros" and module.weight[0].numel() <= WIDEST
+
+
+def _moments(
+    model: nn.Module, layers: dict[str, nn.Module], normalise: Callable[[Tensor], Tensor], calibration: Tensor
+) -> dict[str, Moments]:
+    """What every layer is given while the model runs on the calibration inputs."""
+    draw = torch.Generator().manual_seed(0)
+    found: dict[str, Moments] = {}
+
+    def hook(name: str) -> Any:
+        def add(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+            places = _places(module, given[0].detach(), draw).double()
+            products, values = places @ places.transpose(1, 2), places.sum(2)
+            if name in found:
+                seen = found[name]
+                found[name] = Moments(seen.products + products, seen.values + values, seen.n + places.shape[2])
+            else:
+                found[name] = Moments(products, values, places.shape[2])
+
+        return add
+
+    hooks = [module.register_forward_pre_hook(hook(name)) for name, module in layers.items()]
+    try:
+        with torch.no_grad():
+            for sample in calibration:
+                model(normalise(sample[None]))
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return found
+
+
+def _places(module: nn.Module, given: Tensor, draw: torch.Generator) -> Tensor:
+    """What single outputs of a layer see: (groups, k, places)."""
+    if isinstance(module, nn.Linear):
+        flat = given.reshape(-1, given.shape[-1])
+        return flat[torch.randperm(len(flat), generator=draw)[:PLACES]].T[None]
+    assert isinstance(module, nn.Conv2d)
+    (height, width), (down, right) = module.kernel_size, module.stride
+    if isinstance(module.padding, str):
+        total = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        sides = [0, 0, 0, 0] if module.padding == "valid" else [p for t in total[::-1] for p in (t // 2, t - t // 2)]
+    else:
+        sides = [p for p in module.padding[::-1] for _ in range(2)]
+    padded = functional.pad(given[0], sides)
+    rows = (padded.shape[1] - module.dilation[0] * (height - 1) - 1) // down + 1
+    columns = (padded.shape[2] - module.dilation[1] * (width - 1) - 1) // right + 1
+    at = torch.randperm(rows * columns, generator=draw)[:PLACES]
+    y = (at // columns * down)[:, None] + torch.arange(height) * module.dilation[0]
+    x = (at % columns * right)[:, None] + torch.arange(width) * module.dilation[1]
+    seen = padded[:, y[:, :, None], x[:, None, :]]  # (channels, places, height, width)
+    grouped = seen.reshape(module.groups, -1, len(at), height * width)
+    return grouped.permute(0, 1, 3, 2).reshape(module.groups, -1, len(at))
+
+
+def _solved(weight: Tensor, moments: Tensor, levels: int) -> Tensor:
+    """Weights (groups, rows, k) on the grid of each row, given the inputs' second moments (groups, k, k)."""
+    largest = weight.abs().amax(2, keepdim=True).clamp_min(1e-12)
+    step = largest / levels
+    width = weight.shape[2]
+    mean = moments.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].clamp_min(1e-12)
+    order = moments.diagonal(dim1=1, dim2=2).sum(0).argsort(descending=True)  # the paper's act-order
+    damped = (moments + DAMPING * mean * torch.eye(width, dtype=moments.dtype))[:, order][:, :, order]
+    upper = torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(damped)), upper=True)
+    left, result = weight[:, :, order].clone(), torch.empty_like(weight)
+    # the row's largest weight sets the grid: it stays, or the backend would find another one
+    fixed = weight[:, :, order].abs() >= largest
+    original = weight[:, :, order]
+    for start in range(0, width, BLOCK):
+        end = min(start + BLOCK, width)
+        errors = torch.empty_like(left[:, :, start:end])
+        for column in range(start, end):
+            whole = (left[:, :, column] / step[:, :, 0]).round().clamp(-levels, levels) * step[:, :, 0]
+            whole = torch.where(fixed[:, :, column], original[:, :, column], whole)
+            result[:, :, column] = whole
+            error = (left[:, :, column] - whole) / upper[:, column, column][:, None]
+            left[:, :, column:end] -= error[:, :, None] * upper[:, column, column:end][:, None]
+            errors[:, :, column - start] = error
+        left[:, :, end:] -= errors @ upper[:, start:end, end:]
+    return result[:, :, order.argsort()]

@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from export.lowering import entry, lower_all
+from export.mixed import distance, guilty, mend, needed, replaced
+from export.recipes import Job
+from export.samples import Samples
+from tests.export.tiny import ROWS, answers, samples
+
+
+def verdict(answer, changed, n, recipe="onnx-int8"):
+    accuracy = {"answer": answer, "changed": changed, "n": n, "max_drop": 0.01}
+    return {"recipe": recipe, "verdict": {"accuracy": accuracy}}
+
+
+def test_only_changed_answers_of_a_static_int8_artifact_call_for_layers_in_float():
+    assert guilty(verdict("inconclusive", 22, 1079)) and guilty(verdict("fail", 50, 1079))
+    assert not guilty(verdict("pass", 3, 1079))
+    assert not guilty(verdict("inconclusive", 0, 150))  # more pictures are needed, not more bits
+    assert not guilty(verdict("inconclusive", 1, 150))  # not even none of 150 would pass
+    assert not guilty(verdict("inconclusive", 22, 1079, "onnx-int8-dynamic"))
+    assert not guilty({"recipe": "xnnpack-fp32", "verdict": None})
+
+
+def test_what_is_needed_is_the_most_changes_that_pass_over_those_there_were():
+    assert needed(22, 1079, 0.01) == 5 / 22
+    assert needed(4, 100, 0.01) == 0
+
+
+def test_the_distance_is_of_what_decides_an_answer():
+    fp32 = np.array([[0.5, 0.3, 0.2]])
+    assert distance(fp32, fp32) == 0
+    moved = np.array([[0.5, 0.3 * np.e, 0.2 * np.e]])
+    assert distance(moved / moved.sum(), fp32) == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def uneven():
+    """A network whose middle layer's rows each hold one huge weight, so that int8 has no steps left for the others."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 2)).eval()
+    model.requires_grad_(False)
+    model[0].bias[0] = -100  # the input of the huge ones is never on
+    model[2].weight[:, 0] = 500
+    given = samples(ROWS, 128)
+    jobs = dict.fromkeys(("xnnpack-fp32", "onnx-fp32", "xnnpack-int8", "onnx-int8"), Job(model, ROWS, given, given[:4]))
+    return jobs, lower_all(jobs)
+
+
+def of(inputs):
+    rows = tuple(tuple(map(float, row)) for row in inputs)
+    return Samples("rows", "", (), (), (), (), held=rows)
+
+
+@pytest.mark.parametrize("name", ["xnnpack-int8", "onnx-int8"])
+def test_the_fewest_layers_stay_in_float_that_make_the_outputs_quiet_enough(uneven, name, tmp_path):
+    jobs, lowered = uneven
+    artifact = entry(name, lowered[name], tmp_path) | verdict("inconclusive", 22, 1079, name)
+    tried = []
+
+    def lower(some):
+        tried.append({recipe: sorted(job.in_float) for recipe, job in some.items()})
+        return lower_all(some)
+
+    torch.manual_seed(5)
+    held = torch.randn(48, 4)
+    mended = mend(jobs, lowered, [artifact], of(held), lower)
+    quantization = mended[name].details["quantization"]
+    assert next(iter(artifact["quantization"]["sensitivity"]["layers"])) == "2"
+    assert tried[0] == {name: ["2"]} and "2" in quantization["in_float"] and quantization["why"].startswith("2")
+    fp32 = answers(name, lowered[f"{name.partition('-')[0]}-fp32"].data, ROWS, held)
+    before, after = (distance(answers(name, found[name].data, ROWS, held), fp32) for found in (lowered, mended))
+    assert after <= 5 / 22 * before
+    assert quantization["mixed"]["tried"][-1]["distance"] == pytest.approx(after, rel=1e-3)
+    replaced(artifact, mended[name], tmp_path)
+    assert (tmp_path / artifact["file"]).read_bytes() == mended[name].data
+    assert artifact["size_bytes"] == len(mended[name].data)
+
+
+def test_where_no_layer_in_float_helps_the_plain_artifact_stays_and_what_was_tried_is_noted(uneven, tmp_path):
+    jobs, lowered = uneven
+    artifact = entry("onnx-int8", lowered["onnx-int8"], tmp_path) | verdict("fail", 1000, 1079)
+    calls = []
+
+    def lower(some):
+        calls.append(some)
+        return {name: replace(lowered[name]) for name in some}  # as loud as before
+
+    assert mend(jobs, lowered, [artifact], of(torch.randn(48, 4)), lower) == {}
+    assert [found["layers"] for found in artifact["quantization"]["mixed"]["tried"]] == [1, 2]  # of three layers
+    assert len(calls) == 2
+
+
+def test_without_training_side_inputs_to_decide_on_nothing_is_tried(uneven, tmp_path):
+    jobs, lowered = uneven
+    artifact = entry("onnx-int8", lowered["onnx-int8"], tmp_path) | verdict("fail", 50, 1079)
+    assert mend(jobs, lowered, [artifact], of(torch.zeros(0, 4)), lower_all) == {}
+    assert "mixed" not in artifact["quantization"]
