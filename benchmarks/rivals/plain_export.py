@@ -23,7 +23,7 @@ def network(folder):
 def calibration(folder):
     import torch
 
-    return [torch.from_numpy(sample[None]) for sample in np.load(folder / "calibration.npy")]
+    return list(torch.from_numpy(np.load(folder / "calibration.npy")).split(1))
 
 
 def xnnpack_fp32(folder):
