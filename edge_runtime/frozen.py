@@ -1,6 +1,6 @@
 """Frozen records, as `dataclasses` makes them, without its import of `inspect` and its compiler run for each class.
 
-On a device those two are a sixth of the time from a process's start to its first answer.
+Both are paid at every start, before the first answer (`benchmarks/runtime_budget.py`, rows of imports and cold start).
 
 >>> @frozen
 ... class Size:
