@@ -239,6 +239,9 @@ def _accuracy(measured: Measured, work: Work) -> dict[str, Any]:
         "interval": list(wilson(right, len(rows))),
         "data": work.data,
         "predictions": predictions,
+        "labels": list(work.labels),
+        "probabilities": [round(max(row), 4) for row in rows],  # of the predicted label
+        "inputs": ["/".join(Path(given).parts[-2:]) for given in work.inputs],  # where they lie here says nobody
     }
 
 
