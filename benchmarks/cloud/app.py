@@ -111,7 +111,8 @@ def application(models: Models, limits: Limits, metrics: Metrics) -> FastAPI:
         body = await request.body()
         asked = protocol.read_request(body, request.headers.get(protocol.HEAD_LENGTH), model.takes, model.gives)
         answer = await run(model, asked.tensor, asked.rows)
-        written, head = protocol.write_response(model.name, model.version, asked, model.gives, answer.values)
+        said = {"queue_ns": answer.queue_ns, "inference_ns": answer.inference_ns, "batch": answer.batch}
+        written, head = protocol.write_response(model.name, model.version, asked, model.gives, answer.values, said)
         headers = {"Server-Timing": _timing(answer)}
         if head is None:
             return Response(written, headers=headers, media_type="application/json")

@@ -51,6 +51,11 @@ _ANSWERED = {
         "model_name": {"type": "string"},
         "model_version": {"type": "string"},
         "id": {"type": "string"},
+        "parameters": {
+            "type": "object",
+            "description": "how long the request waited and its batch ran, in nanoseconds, and the rows of that batch",
+            "properties": {name: {"type": "integer"} for name in ("queue_ns", "inference_ns", "batch")},
+        },
         "outputs": {"type": "array", "items": _TENSOR},
     },
 }

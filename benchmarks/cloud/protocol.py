@@ -80,7 +80,12 @@ def read_request(body: bytes | memoryview, head_length: str | None, takes: Tenso
 
 
 def write_response(
-    name: str, version: int, asked: Asked, gives: TensorSpec, values: memoryview
+    name: str,
+    version: int,
+    asked: Asked,
+    gives: TensorSpec,
+    values: memoryview,
+    parameters: Mapping[str, int] | None = None,
 ) -> tuple[bytes, int | None]:
     """The body of an answer, and the length of its JSON head (None where it is JSON alone).
 
@@ -90,6 +95,7 @@ def write_response(
         asked: what is answered.
         gives: the model's output.
         values: the output, flat bytes of `asked.rows` samples.
+        parameters: what else is said of the answer: its times.
     """
     shape = [asked.rows, *gives.sample_shape]
     output: dict[str, Any] = {"name": gives.name, "datatype": DATATYPES[gives.dtype], "shape": shape}
@@ -100,6 +106,8 @@ def write_response(
     answer: dict[str, Any] = {"model_name": name, "model_version": str(version)}
     if asked.id is not None:
         answer["id"] = asked.id
+    if parameters:
+        answer["parameters"] = dict(parameters)
     head = _dump({**answer, "outputs": [output]})
     return (b"".join((head, values)), len(head)) if asked.binary else (head, None)
 

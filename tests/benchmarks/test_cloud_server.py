@@ -84,6 +84,8 @@ def test_tritonclient_gets_the_answers_of_edge_runtime_from_both_engines(engine,
         one = ask(pixels[:1])
         assert one.as_numpy("probabilities").tobytes() == exact(pictures, artifact, pixels[:1]).tobytes()
         assert one.get_response()["id"] == "seven"
+        times = one.get_response()["parameters"]
+        assert list(times) == ["queue_ns", "inference_ns", "batch"] and times["batch"] == 1 < times["inference_ns"]
         np.testing.assert_allclose(ask(pixels).as_numpy("probabilities"), exact(pictures, artifact, pixels), atol=1e-5)
         if binary:  # without outputs it asks for all of them in binary
             given = triton.InferInput("pixels", [1, 16, 16, 3], "UINT8").set_data_from_numpy(pixels[1:2])
