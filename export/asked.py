@@ -16,7 +16,7 @@ from typing import Any
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.spec import FILTERS, ImageSpec, Label, ModelSpec, Normalise, TensorSpec
-from export.user_data import Data
+from train.user_data import Data
 
 OUTPUTS = ("logits", "probabilities")
 ASK_DATA = "--data: a folder of pictures (train|test/LABEL/… or LABEL/…), or a CSV table"

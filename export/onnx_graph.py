@@ -23,7 +23,7 @@ from edge_runtime.store import sha256_of
 from export.asked import Asked, spec_of
 from export.program import ASK_OUTPUTS, TRACE_ERRORS, checked
 from export.sources import Plan, Source
-from export.user_data import Data
+from train.user_data import Data
 
 OPSET = 18  # before 13, Softmax meant another axis
 SHAPING = ("Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")

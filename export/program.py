@@ -20,7 +20,7 @@ from edge_runtime.spec import ModelSpec
 from export.asked import Asked, spec_of
 from export.sources import ENGINES, Plan, Source
 from export.user_child import explained, input_shape, traced, weights_hash
-from export.user_data import Data
+from train.user_data import Data
 
 # What torch.export lets through: its own errors are RuntimeErrors, the rest is raised by the code that it runs
 TRACE_ERRORS = (

@@ -22,8 +22,8 @@ from edge_runtime.errors import BadBundle, BadInput, BadRequest
 from edge_runtime.spec import ModelSpec
 from edge_runtime.store import sha256_of
 from export.asked import Asked
-from export.user_data import Data, user_data
 from train.run import SPEC, WEIGHTS, check_run
+from train.user_data import Data, user_data
 
 if TYPE_CHECKING:
     from torch import nn

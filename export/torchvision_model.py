@@ -26,7 +26,7 @@ from edge_runtime.store import sha256_of
 from export.asked import ASK_LABELS, Asked, spec_of
 from export.program import UNPICKLING, checked
 from export.sources import Plan, Source
-from export.user_data import Data
+from train.user_data import Data
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")  # what training loops call it inside a checkpoint
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile

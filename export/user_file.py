@@ -17,7 +17,7 @@ from edge_runtime.errors import BadInput, BadRequest
 from export import user_child
 from export.asked import Asked, spec_of
 from export.sources import Plan, Source
-from export.user_data import Data
+from train.user_data import Data
 
 
 def split(typed: str) -> tuple[Path, str]:

@@ -27,7 +27,7 @@ from edge_runtime.spec import ModelSpec
 from export import boards as pis
 from export.ladder import FP32, HERE, Bound, Hop, board_questions, bound_of, outputs_here
 from export.samples import MAX_UNREADABLE, tensors
-from export.user_data import user_data
+from train.user_data import user_data
 
 log = logging.getLogger(__name__)
 REFERENCES = "golden references"

@@ -22,7 +22,7 @@ from export import export
 from export.asked import Asked
 from export.sources import plan_of
 from export.torchvision_model import fitted, read_weights
-from export.user_data import user_data
+from train.user_data import user_data
 
 SAID = {"input": 16, "mean": 0.5, "std": 0.25}
 HER_FILE = """import torch
