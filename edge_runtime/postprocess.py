@@ -21,7 +21,7 @@ class Prediction:
     """One answer. `values` is the output row: probabilities, Q-values, or numbers in the output's unit.
 
     `ms` holds the stage times of this answer in milliseconds: decode, preprocess, inference, postprocess.
-    `unit` is that of `values`, from the spec.
+    `unit` is that of `values`, and `unsure_below` what makes an answer unsure, from the spec.
     """
 
     task: str
@@ -29,6 +29,7 @@ class Prediction:
     values: tuple[float, ...]
     ms: Mapping[str, float] = {}
     unit: str = ""
+    unsure_below: float | None = None
     _uncompared = ("ms",)
 
     def top(self, k: int = 3) -> list[tuple[str, float]]:
@@ -80,6 +81,12 @@ class Prediction:
         if self.task == "binary":
             return max(self.values[0], 1 - self.values[0])
         return max(self.values) if self.task in ("multiclass", "multilabel") else None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether the best label is too improbable to be answered: *I am not sure*. False where no limit was chosen."""
+        probability = self.probability
+        return self.unsure_below is not None and probability is not None and probability < self.unsure_below
 
     @property
     def value(self) -> float | None:

@@ -111,7 +111,7 @@ class Predictor:
                 raise EngineError(f"{self.artifact.id} of {spec.name} answered {values}: the artifact is broken")
             spent = (decode, preprocess, inference, time.perf_counter_ns() - start)
             ms = {stage: ns / 1e6 for stage, ns in zip(_STAGES, spent, strict=True)}
-            answers.append(Prediction(spec.task, spec.labels, values, ms, spec.outputs[0].unit))
+            answers.append(Prediction(spec.task, spec.labels, values, ms, spec.outputs[0].unit, spec.unsure_below))
         return answers
 
     def _row(self, x: Any) -> array[Any]:

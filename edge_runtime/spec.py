@@ -92,7 +92,8 @@ class ModelSpec:
     """What a model takes and gives. `image` is None for tables and observations; see DESIGN.md.
 
     `columns` names the numbers of a table row or an observation in the order the artifact takes them;
-    empty where nobody named them.
+    empty where nobody named them. `unsure_below` is the probability of the best label below which the answer is
+    *I am not sure*, chosen on validation; None where nobody chose one.
     """
 
     name: str
@@ -104,6 +105,7 @@ class ModelSpec:
     normalise: Normalise | None = None
     architecture: Architecture | None = None
     columns: tuple[str, ...] = ()
+    unsure_below: float | None = None
 
     def __post_init__(self) -> None:
         _check(self)
@@ -131,6 +133,7 @@ class ModelSpec:
                 normalise=_normalise(data.get("normalise")),
                 architecture=Architecture(**data["architecture"]) if data.get("architecture") else None,
                 columns=_names(data.get("columns")),
+                unsure_below=data.get("unsure_below"),
             )
         except KeyError as error:
             raise BadBundle(f"the model spec lacks the field {error}") from error
@@ -223,6 +226,7 @@ def _check(spec: ModelSpec) -> None:
         _check_normalise(spec, spec.normalise)
     _check_labels(spec)
     _check_columns(spec)
+    _check_unsure(spec)
     made = spec.architecture
     if made is not None and not (is_text(made.name) and isinstance(made.arguments, Mapping)):
         raise _refusal(spec, "needs an architecture with a name and named arguments")
@@ -283,6 +287,16 @@ def _check_columns(spec: ModelSpec) -> None:
         raise _refusal(spec, f"names {len(spec.columns)} columns for an input of the shape {spec.inputs[0].shape}")
     if not all(map(is_text, spec.columns)) or len(set(spec.columns)) != len(spec.columns):
         raise _refusal(spec, "needs column names that are printable text, each once")
+
+
+def _check_unsure(spec: ModelSpec) -> None:
+    below = spec.unsure_below
+    if below is None:
+        return
+    if spec.task not in ("binary", "multiclass"):
+        raise _refusal(spec, f"is unsure below {below!r}; only a binary or multiclass model has one best label")
+    if type(below) is not float or not 0 < below < 1:
+        raise _refusal(spec, f"is unsure below {below!r}; a probability between 0 and 1 is needed")
 
 
 def _refusal(spec: ModelSpec, problem: str) -> BadBundle:

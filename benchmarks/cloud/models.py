@@ -75,7 +75,7 @@ class Model:
         values = tuple(answer.values.cast("f"))  # every spec's output is float32
         ms["inference"] = answer.inference_ns / 1e6
         ms["postprocess"] = (time.perf_counter_ns() - start) / 1e6
-        return Prediction(self.spec.task, self.spec.labels, values, ms, self.gives.unit)
+        return Prediction(self.spec.task, self.spec.labels, values, ms, self.gives.unit, self.spec.unsure_below)
 
     def metadata(self, versions: Sequence[int]) -> dict[str, Any]:
         """The protocol's model metadata; `versions` are all of this name that are served."""

@@ -99,4 +99,6 @@ def line_of(name: str, model: Model, answer: Answer, ms: dict[str, float], top: 
         line.update(value=found.value, unit=found.unit)
     else:
         line.update(top=[{"label": label, "probability": round(p, 6)} for label, p in found.top(top)])
+    if found.unsure_below is not None:
+        line.update(unsure=found.unsure)
     return {**line, "ms": {stage: round(spent, 3) for stage, spent in ms.items()}}

@@ -28,6 +28,8 @@ def main(argv: list[str]) -> int:
         return 0
     labels = ", ".join(label.id for label in spec.labels[:12])
     print(f"{manifest['name']}: {spec.task}, {labels or 'no labels'}")
+    if spec.unsure_below is not None:
+        print(f"  not sure where the best label has less than {spec.unsure_below:.1%}")
     for artifact in manifest["artifacts"]:
         accuracy = artifact.get("accuracy")
         measured = one_line(str(accuracy.get("text", ""))) if isinstance(accuracy, dict) else ""

@@ -85,6 +85,8 @@ def _answers(
             line.update(value=answer.value, unit=answer.unit)
         else:
             line.update(top=[{"label": label, "probability": round(p, 6)} for label, p in answer.top(top)])
+        if answer.unsure_below is not None:
+            line.update(unsure=answer.unsure)
         if threshold is not None:
             line.update(labels=answer.labels_at(threshold))
         yield {**line, "ms": {stage: round(ms, 3) for stage, ms in answer.ms.items()}}
@@ -110,6 +112,7 @@ def _sentence(line: dict[str, Any]) -> str:
         answer = ", ".join(line["labels"]) or "none of the labels"
     elif "top" in line:
         answer = ", ".join(f"{entry['label']} {entry['probability']:.1%}" for entry in line["top"])
+        answer = f"not sure: {answer}" if line.get("unsure") else answer
     elif "action" in line:
         answer = f"{line['label']} (action {line['action']})"
     else:

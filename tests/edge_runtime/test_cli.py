@@ -116,6 +116,14 @@ def test_a_bundle_is_described(run, pictures):
     assert json.loads(out)["spec"] == pictures.spec.to_dict()
 
 
+def test_the_limit_below_which_a_bundle_is_not_sure_is_described(run, pictures, tmp_path):
+    folder = shutil.copytree(pictures.folder, tmp_path / "unsure")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["spec"]["unsure_below"] = 0.525
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert "\n  not sure where the best label has less than 52.5%\n" in run("info", folder)[1]
+
+
 def test_a_bundle_is_described_whatever_its_details_hold(run, policy, tmp_path):
     folder = shutil.copytree(policy.folder, tmp_path / "odd")
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -54,6 +54,21 @@ def test_a_threshold_that_is_no_probability_is_refused(threshold):
         Prediction("multilabel", LABELS, (0.2, 0.7, 0.1)).labels_at(threshold)
 
 
+@pytest.mark.parametrize(
+    ("task", "values", "below", "unsure"),
+    [
+        ("multiclass", (0.2, 0.5, 0.3), 0.51, True),
+        ("multiclass", (0.2, 0.5, 0.3), 0.5, False),
+        ("multiclass", (0.2, 0.5, 0.3), None, False),
+        ("binary", (0.35,), 0.7, True),
+        ("binary", (0.35,), 0.6, False),
+    ],
+)
+def test_an_answer_below_the_specs_limit_is_unsure_and_still_has_its_best_label(task, values, below, unsure):
+    answer = Prediction(task, LABELS[: max(len(values), 2)], values, unsure_below=below)
+    assert answer.unsure is unsure and answer.label in ("pizza", "steak")
+
+
 def test_a_regression_answers_with_a_number_and_has_no_labels():
     answer = Prediction("regression", (), (3.5,), unit="euro")
     assert (answer.value, answer.unit, answer.label, answer.probability) == (3.5, "euro", None, None)

@@ -55,11 +55,11 @@ class Says:
 def answering(monkeypatch):
     """Makes `load` give a predictor of this task, two columns and fixed values."""
 
-    def use(task, *values, labels=("a", "b", "c"), unit=""):
+    def use(task, *values, labels=("a", "b", "c"), unit="", unsure_below=None):
         named = tuple(Label(one, one, one) for one in labels)
         out = (TensorSpec("y", "float32", ("batch", len(values)), unit),)
         x = (TensorSpec("x", "float32", ("batch", 2)),)
-        spec = ModelSpec("m", task, x, out, named, columns=("age", "bmi"))
+        spec = ModelSpec("m", task, x, out, named, columns=("age", "bmi"), unsure_below=unsure_below)
         made = Predictor(spec, Artifact("fixed", "f", "executorch", "fp32", "", 1), Says(*values))
         monkeypatch.setattr(edge_runtime, "load", lambda *a, **b: made, raising=False)
 
@@ -176,6 +176,17 @@ def test_a_regression_is_answered_in_its_unit(run, answering, capfd):
     assert set(line) == {"input", "artifact", "engine", "value", "unit", "ms"}
     assert cli.main(["run", "m.zip", "1,2"]) == 0
     assert capfd.readouterr().out.startswith("1,2: 12.3457 euro  [fixed, ")
+
+
+@pytest.mark.parametrize(("below", "unsure"), [(0.6, True), (0.5, False)])
+def test_an_answer_below_the_limit_of_the_spec_says_that_it_is_not_sure(run, answering, capfd, below, unsure):
+    answering("multiclass", 0.3, 0.5, 0.2, unsure_below=below)
+    _, (line,), _ = run("m.zip", "1,2")
+    assert line["unsure"] is unsure and line["top"][0] == {"label": "b", "probability": 0.5}
+    assert cli.main(["run", "m.zip", "1,2", "--top", "1"]) == 0
+    assert capfd.readouterr().out.startswith(f"1,2: {'not sure: ' * unsure}b 50.0%  [fixed, ")
+    answering("multiclass", 0.3, 0.5, 0.2)
+    assert "unsure" not in run("m.zip", "1,2")[1][0]
 
 
 @pytest.mark.parametrize(("threshold", "labels"), [(0.5, ["c", "a"]), (0.95, []), (0.0, ["c", "a", "b"])])

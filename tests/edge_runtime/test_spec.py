@@ -14,6 +14,7 @@ from edge_runtime.spec import (
     ModelSpec,
     Normalise,
     TensorSpec,
+    differing_field,
     is_text,
     read_json,
 )
@@ -61,6 +62,26 @@ def test_columns_that_do_not_fit_the_input_are_refused(columns):
         BadBundle, match=r"names \d columns for an input|column names that are printable text, each once"
     ):
         dataclasses.replace(TABLE, columns=columns)
+
+
+def test_the_limit_of_being_unsure_survives_json_and_a_spec_from_before_there_was_one_has_none():
+    unsure = dataclasses.replace(SPEC, unsure_below=0.55)
+    assert ModelSpec.from_dict(json.loads(json.dumps(unsure.to_dict()))) == unsure
+    old = SPEC.to_dict()
+    del old["unsure_below"]
+    assert ModelSpec.from_dict(old) == SPEC and SPEC.unsure_below is None
+    assert differing_field(SPEC, unsure) == "spec.unsure_below"
+
+
+@pytest.mark.parametrize("below", [0.0, 1.0, -0.1, 1, True, "0.5", float("nan"), float("inf"), [0.5]])
+def test_a_limit_that_is_no_probability_is_refused(below):
+    with pytest.raises(BadBundle, match=r"is unsure below .*; a probability between 0 and 1 is needed"):
+        dataclasses.replace(SPEC, unsure_below=below)
+
+
+def test_a_task_without_one_best_label_has_no_limit():
+    with pytest.raises(BadBundle, match=r"is unsure below 0.5; only a binary or multiclass model has one best label"):
+        dataclasses.replace(TABLE, unsure_below=0.5)
 
 
 def test_a_sample_has_the_shape_without_the_batch():

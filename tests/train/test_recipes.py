@@ -88,9 +88,9 @@ def test_random_parts_of_a_picture_train_the_head_and_are_never_judged():
     plain = torch.randn(40, 4, generator=generator) + labels[:, None] * 8 - 4
     wrong = -plain  # parts that teach the opposite: were they judged, they would be right
     args = foodvision.Args(folds=2, learning_rate=0.1)
-    assert foodvision.cross_validate([plain], labels, args, 0.0).metric == 1.0
+    assert torch.equal(foodvision.cross_validate([plain], labels, args, 0.0).argmax(1), labels)
     misled = foodvision.cross_validate([plain, *[wrong] * 8], labels, args, 0.0)
-    assert misled.n == 40 and misled.metric < 0.2
+    assert misled.shape == (40, 2) and (misled.argmax(1) == labels).float().mean() < 0.2
 
 
 def test_two_epochs_of_the_papers_transformer_make_a_run(tmp_path):
@@ -156,6 +156,38 @@ def test_the_foodvision_recipe_runs_in_two_steps(real_pictures, tmp_path, monkey
     assert run.metrics["results"]["cv_n"] == 10 and run.metrics["results"]["test_n"] == 5
     assert [label.tr for label in run.spec.labels] == ["pizza", "biftek", "suşi"]
     assert (run.path / "test_readings.jsonl").read_text().count("\n") == 1
+    assert run.spec.unsure_below is None and run.metrics["results"]["test_withheld"] == 0  # ten pictures: too few
+
+
+def test_foodvision_divides_its_head_by_the_temperature_and_puts_the_threshold_into_the_spec(monkeypatch, tmp_path):
+    from train.recipes import foodvision
+    from train.run import Draft
+
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(600) % 3
+    seen = torch.randn(600, 8, generator=generator) + 2 * torch.nn.functional.one_hot(labels, 8)
+
+    class Backbone(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.classifier = torch.nn.Linear(8, 3)
+
+    def features(model, row, name, examples, sha256, variation=0):
+        return (seen[:450], labels[:450]) if name == "train" else (seen[450:], labels[450:])
+
+    model = Backbone()
+    monkeypatch.setattr(foodvision, "pretrained", lambda *_: model)
+    monkeypatch.setattr(foodvision, "features", features)
+    data = type("Data", (), {"labels": ("pizza", "steak", "sushi"), "train": (), "test": (), "sha256": ""})
+    draft = Draft(tmp_path)
+    foodvision.train(foodvision.Args(weight_decay=0.0, learning_rate=0.1), data, draft)
+    results = draft.finished["results"]
+    spec = json.loads((tmp_path / "spec.json").read_text())
+    assert spec["unsure_below"] == results["unsure_below"] and 0.33 < results["unsure_below"] < 0.9
+    assert results["temperature"] > 1 and results["cv_ece"] < results["cv_ece_uncalibrated"]
+    assert 0 < results["cv_withheld"] < 0.05 and results["test_n"] == 150
+    answered = torch.softmax(model.classifier(seen[450:]), 1).amax(1) >= spec["unsure_below"]
+    assert results["test_withheld"] == pytest.approx(1 - float(answered.float().mean()))
 
 
 def test_more_folds_than_pictures_of_a_label_are_refused(make_pictures, monkeypatch):
