@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import BadRequest
+from edge_runtime.errors import BadInput, BadRequest
 from edge_runtime.measure import quantile
 
 SCHEMA_VERSION = 1
@@ -70,6 +70,17 @@ def record(**fields: Any) -> dict[str, Any]:
     if problem:
         raise ValueError(problem)
     return whole
+
+
+def checked(whole: Mapping[str, Any]) -> None:
+    """Refuses what came from elsewhere and is not a whole record.
+
+    Raises:
+        BadInput: a field is missing or of the wrong kind, or a derived figure does not follow from the raw ones.
+    """
+    problem = _problem(whole)
+    if problem:
+        raise BadInput(problem)
 
 
 def append(wholes: Sequence[Mapping[str, Any]], path: Path) -> None:
