@@ -79,6 +79,10 @@ def _parser(recipe: str | None) -> Parser:
     parser.add_argument("--name", help="the run's name (default: the recipe's own)")
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where runs lie (runs)")
     parser.add_argument("--force", action="store_true", help="train again and replace the run that stands there")
+    parser.add_argument(
+        "--checkpoint-s", type=float, default=10.0, metavar="N",
+        help="seconds between checkpoints; cut off, the same command goes on from the last (10)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     if recipe is not None:
         _add_options(parser, recipe)

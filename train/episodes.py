@@ -10,8 +10,9 @@ Training, calibration and evaluation all play through this. Their seeds never me
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -72,3 +73,20 @@ def play(act: Callable[[Sequence[float]], int], seeds: Sequence[int], env_id: st
         returns.append(episodic_return)
     env.close()
     return Episodes(tuple(returns), np.array(observations, np.float32))
+
+
+SIMULATED = ("state", "steps", "prev_done")  # what Gymnasium's vectorised CartPole is, beside its generator
+
+
+def state_of(environments: Any) -> dict[str, Any]:
+    """Where the environments of Gymnasium's vectorised CartPole are, and their generator, for a checkpoint."""
+    inner = environments.unwrapped
+    return {**{name: getattr(inner, name) for name in SIMULATED}, "chance": inner.np_random.bit_generator.state}
+
+
+def set_state(environments: Any, state: Mapping[str, Any]) -> None:
+    """Brings environments of the same number, which were reset before, to where `state_of` found them."""
+    inner = environments.unwrapped
+    for name in SIMULATED:
+        setattr(inner, name, state[name].copy())
+    inner.np_random.bit_generator.state = state["chance"]

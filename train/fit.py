@@ -16,8 +16,8 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,29 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from edge_runtime.errors import BadData
+from train.checkpoint import random_states, set_random_states
 from train.tasks import Task
 
+if TYPE_CHECKING:
+    from train.draft import Draft
+
 Log = Callable[[Mapping[str, Any]], None]
+
+
+class Resumable(Protocol):
+    """Batches that can say where they are, and go on from there."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Gives (inputs, targets); a new pass each time."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the pass is after the last batch that was given."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Makes the next pass the rest of the one that `state` is from."""
+        ...
 
 
 class Batches:
@@ -46,15 +66,30 @@ class Batches:
     ) -> None:
         self.inputs, self.targets, self.batch_size, self.augment = inputs, targets, batch_size, augment
         self.generator = torch.Generator().manual_seed(seed)
+        self.order, self.given = torch.arange(0), 0  # of the pass that is on: all rows, and how many were given
+        self.goes_on = False
 
     def __len__(self) -> int:
         return math.ceil(len(self.inputs) / self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.inputs), generator=self.generator)
-        for rows in order.split(self.batch_size):
+        if not self.goes_on:
+            self.order, self.given = torch.randperm(len(self.inputs), generator=self.generator), 0
+        self.goes_on = False
+        while self.given < len(self.order):
+            rows = self.order[self.given : self.given + self.batch_size]
+            self.given += len(rows)
             inputs = self.inputs[rows]
             yield (self.augment(inputs, self.generator) if self.augment else inputs), self.targets[rows]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The order of this pass, how much of it was given, and the generator."""
+        return {"order": self.order, "given": self.given, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Makes the next pass the rest of the one that `state` is from."""
+        self.order, self.given, self.goes_on = state["order"], state["given"], True
+        self.generator.set_state(state["generator"])
 
 
 @contextlib.contextmanager
@@ -96,34 +131,42 @@ def fit(
     epochs: int,
     schedule: LRScheduler | None = None,
     log: Log | None = None,
+    draft: Draft | None = None,
+    stage: str = "fit",
 ) -> None:
     """Trains `model` in place.
 
     Args:
         model: takes the inputs of a batch, gives raw outputs.
-        batches: gives (inputs, targets) and can be iterated once an epoch.
+        batches: gives (inputs, targets) and can be iterated once an epoch; with a draft they are `Resumable`.
         task: a row of `TASKS`.
         optimizer: holds the parameters to train.
         epochs: passes over the batches.
         schedule: stepped after every batch.
         log: called after each epoch with epoch, epochs, loss, the metric and seconds.
+        draft: the run that is written: its history gets the same rows, and its checkpoints let a fit that was cut
+            off go on, to the same weights.
+        stage: what its checkpoints are called; a recipe that fits twice into one draft gives each a name.
 
     Raises:
         BadData: the loss is no longer a number, or a target does not fit the model's outputs, as a label beyond its
             head; the message names the epoch and the batch.
     """
-    start = time.perf_counter()
-    for epoch in range(1, epochs + 1):
+    kept = draft.kept(stage) if draft is not None else None
+    at = _resumed(kept, model, batches, optimizer, schedule) if kept else Progress()
+    start = time.perf_counter() - at.seconds
+    for epoch in range(at.epoch, epochs + 1):
         model.train()
-        loss_sum, metric_sum, n = 0.0, 0.0, 0
-        for number, (inputs, targets) in enumerate(batches, 1):
+        at.epoch = epoch
+        for inputs, targets in batches:
+            at.batch += 1
             outputs = model(inputs)
             if epoch == 1:  # in which every sample comes once
-                _refuse_misfit(outputs, targets, task, f"epoch 1, batch {number}")
+                _refuse_misfit(outputs, targets, task, f"epoch 1, batch {at.batch}")
             loss = task.loss(outputs, targets)
             if not torch.isfinite(loss):
                 raise BadData(
-                    f"the loss is {float(loss.detach())} in epoch {epoch}, batch {number}; "
+                    f"the loss is {float(loss.detach())} in epoch {epoch}, batch {at.batch}; "
                     "look at that batch, or lower the learning rate"
                 )
             optimizer.zero_grad()
@@ -131,14 +174,53 @@ def fit(
             optimizer.step()
             if schedule is not None:
                 schedule.step()
-            loss_sum += float(loss.detach())
-            metric_sum += float(task.metric(outputs.detach(), targets))
-            n += len(targets)
-        if log is not None:
-            seconds = round(time.perf_counter() - start, 3)
-            scores = {"loss": loss_sum / n, task.metric_name: metric_sum / n}
-            log({"epoch": epoch, "epochs": epochs, **scores, "seconds": seconds})
+            at.loss_sum += float(loss.detach())
+            at.metric_sum += float(task.metric(outputs.detach(), targets))
+            at.n += len(targets)
+            if draft is not None and draft.due():
+                at.seconds = time.perf_counter() - start
+                draft.keep(stage, _state(at, model, batches, optimizer, schedule))
+        scores = {"loss": at.loss_sum / at.n, task.metric_name: at.metric_sum / at.n}
+        row = {"epoch": epoch, "epochs": epochs, **scores, "seconds": round(time.perf_counter() - start, 3)}
+        for told in (log, draft.log if draft is not None else None):
+            if told is not None:
+                told(row)
+        at = Progress(epoch + 1, seconds=at.seconds)
     model.eval()
+
+
+@dataclass
+class Progress:
+    """Where a fit is: the epoch, and in it the batches done and their sums over samples."""
+
+    epoch: int = 1
+    batch: int = 0
+    loss_sum: float = 0.0
+    metric_sum: float = 0.0
+    n: int = 0
+    seconds: float = 0.0
+
+
+def _state(at: Progress, model: nn.Module, batches: Any, optimizer: Any, schedule: Any) -> dict[str, Any]:
+    """All that decides the rest of a fit."""
+    return {
+        "progress": asdict(at),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict() if schedule is not None else None,
+        "batches": batches.state_dict(),
+        "random": random_states(),
+    }
+
+
+def _resumed(kept: Mapping[str, Any], model: nn.Module, batches: Any, optimizer: Any, schedule: Any) -> Progress:
+    model.load_state_dict(kept["model"])
+    optimizer.load_state_dict(kept["optimizer"])
+    if schedule is not None:
+        schedule.load_state_dict(kept["schedule"])
+    batches.load_state_dict(kept["batches"])
+    set_random_states(kept["random"])
+    return Progress(**kept["progress"])
 
 
 def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> Evaluation:

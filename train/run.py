@@ -11,21 +11,18 @@ line for every reading of the test split by training, and by whoever else calls 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.errors import BadBundle, BadData, BadInput, BadRequest
 from edge_runtime.spec import ModelSpec, read_json
 from edge_runtime.store import sha256_of
-from edge_runtime.writing import whole_folder
 from train.provenance import commit
 
 if TYPE_CHECKING:
@@ -85,66 +82,6 @@ class Run:
     model: nn.Module
     metrics: Mapping[str, Any]
     reused: bool = False
-
-
-@dataclass
-class Draft:
-    """A run that is being written: a recipe logs epochs and test readings to it, then hands in the model."""
-
-    folder: Path
-    watch: Callable[[Mapping[str, Any]], None] | None = None
-    finished: dict[str, Any] = field(default_factory=dict)
-
-    def log(self, row: Mapping[str, Any]) -> None:
-        """Appends one line to the history, and shows it to whoever watches."""
-        _append(self.folder / HISTORY, row)
-        if self.watch is not None:
-            self.watch(row)
-
-    def read_test(self, what: str, **reading: Any) -> None:
-        """Notes that the test split was read, and what came out."""
-        add_test_reading(self.folder, what, **reading)
-
-    def finish(self, model: nn.Module, spec: ModelSpec, results: Mapping[str, Any], **more: Any) -> None:
-        """Hands in the trained model, what it takes and gives, and the results of training."""
-        save_tensors({name: value.contiguous() for name, value in model.state_dict().items()}, self.folder / WEIGHTS)
-        (self.folder / WEIGHTS).chmod(0o644)  # safetensors writes it for its owner only
-        _write(self.folder / SPEC, spec.to_dict())
-        self.finished = {"results": dict(results), **more}
-
-
-@contextlib.contextmanager
-def new_run(
-    target: Path, request: Request, watch: Callable[[Mapping[str, Any]], None] | None = None
-) -> Iterator[Draft]:
-    """Gives a draft to train into; at the end it becomes `target`, replacing what stood there.
-
-    After an error or Ctrl-C nothing is left of it.
-    """
-    start = time.perf_counter()
-    with whole_folder(target) as folder:
-        draft = Draft(folder, watch)
-        (folder / READINGS).touch()
-        if (target / READINGS).is_file():  # a run that is trained again has still seen its test split before
-            shutil.copyfile(target / READINGS, folder / READINGS)
-        (folder / HISTORY).touch()
-        yield draft
-        _write(
-            folder / METRICS,
-            {
-                "recipe": request.recipe,
-                "arguments": dict(request.arguments),
-                "seed": request.arguments.get("seed"),
-                "data": dict(request.data),
-                **draft.finished,
-                "model_sha256": sha256_of(folder / WEIGHTS),
-                "seconds": round(time.perf_counter() - start, 2),
-                "time": _now(),
-                "commit": commit(),
-                "code_sha256": request.code_sha256,
-                "versions": dict(request.versions),
-            },
-        )
 
 
 def check_run(path: str | Path) -> Mapping[str, Any]:
@@ -220,7 +157,7 @@ def reusable(path: Path, request: Request) -> bool:
 
 def add_test_reading(path: str | Path, what: str, **reading: Any) -> None:
     """Appends a reading of the test split to a run, with time and commit."""
-    _append(Path(path) / READINGS, {"time": _now(), "commit": commit(), "what": what, **reading})
+    append(Path(path) / READINGS, {"time": now(), "commit": commit(), "what": what, **reading})
 
 
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
@@ -238,28 +175,31 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise OSError(errno.EIO, str(error), str(path)) from error
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, as a record has it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _write(path: Path, data: Mapping[str, Any]) -> None:
+def write(path: Path, data: Mapping[str, Any]) -> None:
+    """Writes a JSON object for people to read."""
     path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _append(path: Path, row: Mapping[str, Any]) -> None:
+def append(path: Path, row: Mapping[str, Any]) -> None:
+    """Appends a line of JSON."""
     with path.open("a", encoding="utf-8") as handle:
         handle.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _read_spec(path: Path) -> ModelSpec:
     try:
-        return ModelSpec.from_dict(_read(path))
+        return ModelSpec.from_dict(read_object(path))
     except BadBundle as error:
         raise BadData(f"{path} is damaged: {error}; train it again") from error
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
-    metrics = _read(path)
+    metrics = read_object(path)
     for keys, kind in NEEDED.items():
         value: Any = metrics
         for key in keys:
@@ -270,7 +210,12 @@ def _read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        BadData: it is damaged.
+    """
     try:
         return read_json(path.read_bytes(), path.name)
     except (OSError, BadBundle) as error:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from edge_runtime.errors import BadRequest, Missing
+from train.draft import EVERY_S, Draft, is_ours, new_run, settle
 from train.provenance import code_sha256, room_modules, versions
 from train.recipes import RECIPES, Recipe, make_args
-from train.run import METRICS, Draft, Request, Run, load_run, new_run, reusable
+from train.run import Request, Run, load_run, reusable
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +63,13 @@ def train(
     out: str | Path = "runs",
     force: bool = False,
     watch: Callable[[Mapping[str, Any]], None] | None = None,
+    checkpoint_s: float = EVERY_S,
     **arguments: Any,
 ) -> Run:
     """Trains by a recipe and writes `out/NAME`; a run of the same arguments and data is taken as it is.
 
-    If the code or a library has changed since that run was trained, it is trained again.
+    If the code or a library has changed since that run was trained, it is trained again. A run of the same arguments
+    and data that was cut off goes on from its last checkpoint, and ends with the same weights as if it had not been.
 
     Args:
         recipe: a row of `RECIPES`.
@@ -74,6 +77,7 @@ def train(
         out: where runs lie.
         force: train again, and replace whatever run stands there.
         watch: called with every row of the history as it comes.
+        checkpoint_s: seconds between checkpoints at least; 0 writes one at every step.
         **arguments: fields of the recipe's `Args`, such as `seed`.
 
     Raises:
@@ -90,12 +94,11 @@ def train(
     about = {"name": data.name, "sha256": data.sha256, "origin": data.origin}
     code = code_sha256(*room_modules(), RECIPES[recipe].module, "edge_runtime.preprocess")
     request = Request(recipe, dataclasses.asdict(args), about, code, versions())
-    if not force and reusable(target, request):
+    settle(target)
+    if not force and not is_ours(target) and reusable(target, request):
         log.info("%s stands there already, trained with the same arguments and data", target)
         return dataclasses.replace(load_run(target), reused=True)
-    if force and target.exists() and not (target / METRICS).is_file():
-        raise BadRequest(f"{target} exists and is not a run; it is left as it is")
-    with new_run(target, request, watch) as draft:
+    with new_run(target, request, watch, every_s=checkpoint_s, force=force) as draft:
         module.train(args, data, draft)
     return load_run(target)
 

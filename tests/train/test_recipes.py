@@ -259,7 +259,7 @@ def test_only_terminated_is_stored_as_the_end(monkeypatch, tmp_path):
     stored: list = []
     monkeypatch.setattr(ReplayBuffer, "add", lambda self, *columns: stored.append(columns))
     arguments = cartpole_dqn.Args(total_steps=8 * 120)
-    from train.run import Draft
+    from train.draft import Draft
 
     cartpole_dqn.learn(arguments, Draft(tmp_path))
     before, _, rewards, after, terminated = (np.concatenate(column) for column in zip(*stored, strict=True))

@@ -13,9 +13,10 @@ import torch
 
 from edge_runtime.errors import BadData, BadInput, BadRequest
 from edge_runtime.spec import Architecture, Label, ModelSpec, TensorSpec
+from train.draft import new_run
 from train.models import build
 from train.provenance import commit
-from train.run import Request, add_test_reading, check_run, load_run, new_run, reusable
+from train.run import Request, add_test_reading, check_run, load_run, reusable
 
 SPEC = ModelSpec(
     name="tiny",

@@ -21,10 +21,10 @@ from torch import nn
 
 from edge_runtime.measure import wilson
 from edge_runtime.spec import Architecture, Normalise
-from train.fit import Batches, Log, fit, one_thread
+from train.draft import Draft
+from train.fit import Batches, fit, one_thread
 from train.models import mlp
 from train.recipes import MAX_SEED, option
-from train.run import Draft
 from train.tables import Side, TableData, table_data
 from train.tabular import cross_validate, judged, normalise_of, spec_of, tensors
 from train.tasks import TASKS
@@ -60,7 +60,7 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
             data, seeds, args.folds, "accuracy", lambda side, seed: learn(side, args, seed), logistic
         )
         draft.log({"cv_accuracy": found["mean"], "cv_logistic": found["baseline"]["mean"], "cv_n": found["n"]})
-        model, normalise = learn(data.train, args, args.seed, draft.log)
+        model, normalise = learn(data.train, args, args.seed, draft)
 
     test = judged(model, data.test, "binary", normalise)
     draft.read_test("end of training", correct=int(test.metric_sum), n=test.n)
@@ -79,14 +79,14 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     draft.finish(model, spec, results, licences=LICENCES)
 
 
-def learn(side: Side, args: Args, seed: int, log: Log | None = None) -> tuple[nn.Module, Normalise]:
+def learn(side: Side, args: Args, seed: int, draft: Draft | None = None) -> tuple[nn.Module, Normalise]:
     """Fits a network to rows."""
     torch.manual_seed(seed)
     model, normalise = mlp(sizes(args)), normalise_of(side.rows)
     batches = Batches(*tensors(side, "binary", normalise), args.batch_size, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs * len(batches))
-    fit(model, batches, TASKS["binary"], optimizer, args.epochs, schedule, log)
+    fit(model, batches, TASKS["binary"], optimizer, args.epochs, schedule, draft=draft)
     return model, normalise
 
 

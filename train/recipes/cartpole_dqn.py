@@ -26,11 +26,11 @@ from torch.nn import functional
 
 from edge_runtime.measure import mean_interval
 from edge_runtime.spec import Architecture, Label, ModelSpec, Normalise, TensorSpec
+from train.draft import Draft
 from train.episodes import CARTPOLE, RETURNS, TEST_SEEDS, TRAIN_SEEDS, play
 from train.fit import one_thread
 from train.models import build
 from train.recipes import MAX_SEED, option
-from train.run import Draft
 
 # x in m, its speed in m/s, the pole's angle in rad, its speed in rad/s: about what a good policy visits, so
 # that each column spans -1 to 1 and an 8-bit input resolves the small angle as well as the fast cart

@@ -39,11 +39,11 @@ from edge_runtime.spec import Label, ModelSpec, TensorSpec
 from edge_runtime.store import sha256_of
 from train.calibration import calibration_error, cool, share_below, temperature, unsure_threshold
 from train.data import ImageData, image_data
+from train.draft import Draft
 from train.features import features
 from train.fit import Batches, Log, fit, one_thread
 from train.pretrained import BACKBONES, pretrained
 from train.recipes import MAX_SEED, option
-from train.run import Draft
 from train.tasks import TASKS
 
 TASK = TASKS["multiclass"]

@@ -18,10 +18,10 @@ from torch import nn
 
 from edge_runtime.measure import wilson
 from edge_runtime.spec import Architecture, Normalise
-from train.fit import Batches, Log, fit, one_thread
+from train.draft import Draft
+from train.fit import Batches, fit, one_thread
 from train.models import mlp
 from train.recipes import MAX_SEED, option
-from train.run import Draft
 from train.tables import BLOBS, Side, TableData, table_data
 from train.tabular import judged, normalise_of, over_seeds, spec_of, tensors
 from train.tasks import TASKS
@@ -48,7 +48,7 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     """Fits the boundaries once a seed, keeps the first, and reads the test points once."""
     seeds = range(args.seed, args.seed + args.seeds)
     with one_thread():
-        fitted = [learn(data.train, args, seed, draft.log if seed == args.seed else None) for seed in seeds]
+        fitted = [learn(data.train, args, seed, draft if seed == args.seed else None) for seed in seeds]
     tests = [judged(model, data.test, "multiclass", normalise) for model, normalise in fitted]
     draft.read_test("end of training, every seed", correct=[int(test.metric_sum) for test in tests], n=len(data.test))
 
@@ -64,14 +64,14 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     draft.finish(model, spec_of(data, normalise, Architecture("mlp", {"sizes": sizes(args)})), results)
 
 
-def learn(side: Side, args: Args, seed: int, log: Log | None = None) -> tuple[nn.Module, Normalise]:
+def learn(side: Side, args: Args, seed: int, draft: Draft | None = None) -> tuple[nn.Module, Normalise]:
     """Fits a network to points."""
     torch.manual_seed(seed)
     model, normalise = mlp(sizes(args)), normalise_of(side.rows)
     batches = Batches(*tensors(side, "multiclass", normalise), args.batch_size, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=args.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs * len(batches))
-    fit(model, batches, TASKS["multiclass"], optimizer, args.epochs, schedule, log)
+    fit(model, batches, TASKS["multiclass"], optimizer, args.epochs, schedule, draft=draft)
     return model, normalise
 
 

@@ -20,10 +20,10 @@ from torch.nn import functional
 
 from edge_runtime.spec import Architecture, ImageSpec, Label, ModelSpec, Normalise, TensorSpec
 from train.data import ImageData, image_data, load_pixels
+from train.draft import Draft
 from train.fit import Batches, evaluate, fit, one_thread
 from train.models import build, parameter_count
 from train.recipes import MAX_SEED, option
-from train.run import Draft
 from train.tasks import TASKS
 
 TASK = TASKS["multiclass"]
@@ -70,7 +70,7 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
     steps = args.epochs * len(batches)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.learning_rate, total_steps=steps)
     with one_thread():
-        fit(model, batches, TASK, optimizer, args.epochs, schedule, draft.log)
+        fit(model, batches, TASK, optimizer, args.epochs, schedule, draft=draft)
 
     unseen, truth = tensors(data, "test")
     test = evaluate(model, Batches(unseen, truth, 256, args.seed), TASK)

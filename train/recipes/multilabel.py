@@ -19,10 +19,10 @@ import torch
 from torch import nn
 
 from edge_runtime.spec import Architecture, Normalise
-from train.fit import Batches, Log, fit, one_thread
+from train.draft import Draft
+from train.fit import Batches, fit, one_thread
 from train.models import mlp
 from train.recipes import MAX_SEED, option
-from train.run import Draft
 from train.tables import TOPICS, WORDS, Side, TableData, table_data
 from train.tabular import cross_validate, judged, normalise_of, spec_of, tensors
 from train.tasks import TASKS
@@ -57,7 +57,7 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
             data, seeds, args.folds, "micro_f1", lambda side, seed: learn(side, args, seed), one_vs_rest
         )
         draft.log({"cv_micro_f1": found["mean"], "cv_logistic": found["baseline"]["mean"], "cv_n": found["n"]})
-        model, normalise = learn(data.train, args, args.seed, draft.log)
+        model, normalise = learn(data.train, args, args.seed, draft)
 
     test = judged(model, data.test, "multilabel", normalise)
     draft.read_test("end of training", micro_f1=test.scores["micro_f1"], n=test.n)
@@ -73,14 +73,14 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     draft.finish(model, spec_of(data, normalise, Architecture("mlp", {"sizes": sizes(args)}), TURKISH), results)
 
 
-def learn(side: Side, args: Args, seed: int, log: Log | None = None) -> tuple[nn.Module, Normalise]:
+def learn(side: Side, args: Args, seed: int, draft: Draft | None = None) -> tuple[nn.Module, Normalise]:
     """Fits a network to rows."""
     torch.manual_seed(seed)
     model, normalise = mlp(sizes(args)), normalise_of(side.rows)
     batches = Batches(*tensors(side, "multilabel", normalise), args.batch_size, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs * len(batches))
-    fit(model, batches, TASKS["multilabel"], optimizer, args.epochs, schedule, log)
+    fit(model, batches, TASKS["multilabel"], optimizer, args.epochs, schedule, draft=draft)
     return model, normalise
 
 

@@ -19,10 +19,10 @@ from torch import nn
 
 from edge_runtime.measure import mean_interval
 from edge_runtime.spec import Architecture, Normalise
-from train.fit import Batches, Log, fit, one_thread
+from train.draft import Draft
+from train.fit import Batches, fit, one_thread
 from train.models import mlp
 from train.recipes import MAX_SEED, option
-from train.run import Draft
 from train.tables import CURVES, Side, TableData, table_data
 from train.tabular import answer_in_units, judged, normalise_of, over_seeds, spec_of, tensors
 from train.tasks import TASKS
@@ -50,7 +50,7 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     """Fits the curve once a seed, keeps the first, and compares all with the true curve on the test points."""
     seeds = range(args.seed, args.seed + args.seeds)
     with one_thread():
-        fitted = [learn(data.train, args, seed, draft.log if seed == args.seed else None) for seed in seeds]
+        fitted = [learn(data.train, args, seed, draft if seed == args.seed else None) for seed in seeds]
     maes = [judged(model, data.test, "regression", normalise).metric for model, normalise in fitted]
     draft.read_test("end of training, every seed", mae=maes, n=len(data.test))
 
@@ -68,7 +68,7 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     draft.finish(model, spec_of(data, normalise, Architecture("mlp", {"sizes": sizes(args)})), results)
 
 
-def learn(side: Side, args: Args, seed: int, log: Log | None = None) -> tuple[nn.Module, Normalise]:
+def learn(side: Side, args: Args, seed: int, draft: Draft | None = None) -> tuple[nn.Module, Normalise]:
     """Fits a network to points; both x and y are standardised while it learns."""
     torch.manual_seed(seed)
     model, normalise = mlp(sizes(args)), normalise_of(side.rows)
@@ -77,7 +77,7 @@ def learn(side: Side, args: Args, seed: int, log: Log | None = None) -> tuple[nn
     batches = Batches(*tensors(standard, "regression", normalise), args.batch_size, seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=args.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs * len(batches))
-    fit(model, batches, TASKS["regression"], optimizer, args.epochs, schedule, log)
+    fit(model, batches, TASKS["regression"], optimizer, args.epochs, schedule, draft=draft)
     answer_in_units(model, mean, std)
     return model, normalise
 

@@ -20,10 +20,10 @@ from torch import nn
 
 from edge_runtime.measure import mean_interval
 from edge_runtime.spec import Architecture, Normalise
-from train.fit import Batches, Log, fit, one_thread
+from train.draft import Draft
+from train.fit import Batches, fit, one_thread
 from train.models import mlp
 from train.recipes import MAX_SEED, option
-from train.run import Draft
 from train.tables import Side, TableData, table_data
 from train.tabular import answer_in_units, cross_validate, judged, normalise_of, spec_of, tensors
 from train.tasks import TASKS
@@ -56,7 +56,7 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     with one_thread():
         found = cross_validate(data, seeds, args.folds, "r2", lambda side, seed: learn(side, args, seed), ridge)
         draft.log({"cv_r2": found["mean"], "cv_ridge_r2": found["baseline"]["mean"], "cv_n": found["n"]})
-        model, normalise = learn(data.train, args, args.seed, draft.log)
+        model, normalise = learn(data.train, args, args.seed, draft)
 
     test = judged(model, data.test, "regression", normalise)
     errors = np.abs(answers(model, data.test, normalise) - data.test.targets)[:, 0]
@@ -75,7 +75,7 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     draft.finish(model, spec, results, licences=LICENCES)
 
 
-def learn(side: Side, args: Args, seed: int, log: Log | None = None) -> tuple[nn.Module, Normalise]:
+def learn(side: Side, args: Args, seed: int, draft: Draft | None = None) -> tuple[nn.Module, Normalise]:
     """Fits a network to rows; columns and target are standardised while it learns."""
     torch.manual_seed(seed)
     model, normalise = mlp(sizes(args)), normalise_of(side.rows)
@@ -84,7 +84,7 @@ def learn(side: Side, args: Args, seed: int, log: Log | None = None) -> tuple[nn
     batches = Batches(*tensors(standard, "regression", normalise), args.batch_size, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs * len(batches))
-    fit(model, batches, TASKS["regression"], optimizer, args.epochs, schedule, log)
+    fit(model, batches, TASKS["regression"], optimizer, args.epochs, schedule, draft=draft)
     answer_in_units(model, mean, std)
     return model, normalise
 

@@ -21,10 +21,10 @@ from torch.nn import functional
 
 from edge_runtime.spec import Architecture, ImageSpec, Label, ModelSpec, Normalise, TensorSpec
 from train.data import ImageData, image_data, load_pixels
+from train.draft import Draft
 from train.fit import Batches, evaluate, fit, one_thread
 from train.models import build, parameter_count
 from train.recipes import MAX_SEED, option
-from train.run import Draft
 from train.tasks import TASKS
 
 TASK = TASKS["multiclass"]
@@ -103,7 +103,7 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.learning_rate, weight_decay=args.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.learning_rate, total_steps=epochs * len(batches))
     with one_thread():
-        fit(model, batches, TASK, optimizer, epochs, schedule, draft.log)
+        fit(model, batches, TASK, optimizer, epochs, schedule, draft=draft)
 
     test = evaluate(model, Batches(*tensors(data, "test", own.image), 256, args.seed, normalised), TASK)
     draft.read_test("end of training", correct=int(test.metric_sum), n=test.n)

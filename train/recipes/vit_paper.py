@@ -23,10 +23,10 @@ from torch import Tensor
 
 from edge_runtime.spec import Architecture, ModelSpec
 from train.data import ImageData, image_data
+from train.draft import Draft
 from train.fit import Batches, evaluate, fit, one_thread
 from train.models import build, parameter_count
 from train.recipes import MAX_SEED, multiclass_digits, option
-from train.run import Draft
 from train.tasks import TASKS
 
 TASK = TASKS["multiclass"]
@@ -70,7 +70,7 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
     steps = args.epochs * len(batches)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.learning_rate, total_steps=steps)
     with one_thread():
-        fit(model, batches, TASK, optimizer, args.epochs, schedule, draft.log)
+        fit(model, batches, TASK, optimizer, args.epochs, schedule, draft=draft)
 
     unseen, truth = multiclass_digits.tensors(data, "test")
     test = evaluate(model, Batches(unseen, truth, 256, args.seed), TASK)
