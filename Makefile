@@ -11,7 +11,7 @@ help:            ## list the commands
 
 install: $(INSTALLED)  ## set up .venv with everything
 
-$(INSTALLED): pyproject.toml constraints.txt hatch_build.py edge_runtime/native.cpp
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py edge_runtime/native.cpp package-lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lokma needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
 	@command -v g++ >/dev/null || { echo "lokma's engine needs g++; on Debian and Ubuntu: apt install g++"; exit 3; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
@@ -30,6 +30,7 @@ $(INSTALLED): pyproject.toml constraints.txt hatch_build.py edge_runtime/native.
 	  test -z "$$why" || echo "$$why: taking PyTorch's default build, which brings CUDA (about 3 GB to download, 5.5 GB on disk)"; \
 	fi
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	@if command -v npm >/dev/null; then npm ci; else echo "no phone page: Node.js is not installed"; fi
 	@touch $@
 
 demo: install    ## photographs -> model -> bundle -> numbers -> a page (DEMO_ARGS=--no-serve ends before the page)
@@ -45,6 +46,9 @@ check: install   ## lint, format, types, and that generated pages are fresh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if [ -x node_modules/.bin/tsc ]; then for part in tsconfig tsconfig.workers; do \
+	  node_modules/.bin/tsc -p mobile_demo/phone/$$part.json || exit 1; done; \
+	else echo "types of the phone page: not checked, TypeScript is not installed (npm ci)"; fi
 	$(BIN)/cog -P --check README.md README.tr.md
 	@$(BIN)/python -m benchmarks.report results/reference.jsonl | cmp - RESULTS.md || { echo "RESULTS.md is stale: make docs"; exit 1; }
 
@@ -84,4 +88,4 @@ zoo: install     ## 24 networks of torchvision through the main recipes, 90 minu
 	$(BIN)/python -m benchmarks.zoo_budget
 
 clean:           ## remove what was built (runs, bundles and records stay)
-	rm -rf .venv dist edge_runtime/_native .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv node_modules dist edge_runtime/_native .pytest_cache .ruff_cache .mypy_cache

@@ -30,6 +30,7 @@ VERBS = {
     "bench": ("measure a bundle against eager torch: appends to results/", "benchmarks.cli:main", "bench"),
     "serve": ("answer over HTTP: the Open Inference Protocol v2", "benchmarks.cloud.cli:main", "cloud"),
     "dashboard": ("show the results as a page", "mobile_demo.cli:dashboard", "demo"),
+    "phone": ("serve a page that runs a bundle on the phone", "mobile_demo.cli:phone", "demo"),
 }
 
 

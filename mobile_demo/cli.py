@@ -1,4 +1,4 @@
-"""`lokma dashboard`: a thin skin over `mobile_demo.server`."""
+"""`lokma dashboard` and `lokma phone`: a thin skin over `mobile_demo.server` and `mobile_demo.phone_server`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from edge_runtime.errors import BadInput, Missing
 from mobile_demo.server import PORT, serve
 
 NEEDS = ("streamlit", "altair", "pandas")
+PHONE_NEEDS = ("starlette", "uvicorn", "segno")
+PHONE_PORT = 8600
 
 
 def dashboard(argv: list[str]) -> int:
@@ -26,9 +28,7 @@ def dashboard(argv: list[str]) -> int:
     parser.add_argument("--port", type=int, default=PORT, help=f"where to listen on this machine ({PORT})")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a sentence")
     args = parser.parse_args(argv)
-    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Missing(f"`lokma dashboard` needs {', '.join(missing)}: pip install -e '.[demo]' in lokma's clone")
+    _need("dashboard", NEEDS)
     if args.results is not None and not args.results.exists():
         raise BadInput(f"--results {args.results} does not exist; `lokma bench BUNDLE` writes records")
     records = args.results or results.folder()
@@ -44,6 +44,74 @@ def dashboard(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print(flush=True)  # the shell's prompt does not follow ^C on the same line
     return 0
+
+
+def phone(argv: list[str]) -> int:
+    """Serves the phone page until Ctrl-C and prints how a phone gets there; `--out` writes it as a folder instead."""
+    parser = Parser(prog="lokma phone", description="Show a bundle as a page that runs it on the phone.")
+    parser.add_argument("bundle", nargs="+", help="a bundle folder, its .zip, or the name of an installed one")
+    parser.add_argument("--out", type=Path, help="write one static folder for any web host, and serve nothing")
+    parser.add_argument("--port", type=int, default=PHONE_PORT, help=f"where to listen, on this network ({PHONE_PORT})")
+    parser.add_argument("--https", action="store_true", help="with a certificate of this computer's own")
+    parser.add_argument("--results", type=Path, help="where phones' records go (LOKMA_RESULTS, else results)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
+    args = parser.parse_args(argv)
+    if args.out is not None:
+        return _phone_site(args.bundle, args.out, args.json)
+    _need("phone", PHONE_NEEDS)
+    from mobile_demo import phone_server
+
+    stopped = threading.Event()
+    _on_terminate(stopped)
+    try:
+        with phone_server.serve(args.bundle, args.results or results.folder(), args.port, args.https) as served:
+            if args.json:
+                print(json.dumps({"url": served.url, "local": served.local, "adb": served.adb}), flush=True)
+            else:
+                print(f"{phone_server.qr(served.url)}\n{_ways(served)}", flush=True)
+            while not stopped.wait(0.5):
+                pass
+    except KeyboardInterrupt:
+        print(flush=True)
+    return 0
+
+
+def _ways(served: Any) -> str:
+    site = "Any web host, everything, and without this computer: lokma phone BUNDLE --out site"
+    if served.https:
+        ways = [
+            f"Same Wi-Fi: scan the code, or open {served.url}\n"
+            "   The browser warns of this computer's own certificate once; all but offline and install works.",
+            f"Android on the USB cable, everything: without --https, {served.adb}",
+            site,
+        ]
+    else:
+        ways = [
+            f"Same Wi-Fi: scan the code, or open {served.url}\n"
+            "   Answers, speed test, was it right; --https adds live camera and threads.",
+            f"Android on the USB cable, everything: {served.adb}\n   and on the phone {served.local}",
+            site,
+        ]
+    lines = (f"{number}. {way}" for number, way in enumerate(ways, start=1))
+    return "\n".join([*lines, "(Ctrl-C stops it)"])
+
+
+def _phone_site(bundles: list[str], folder: Path, as_json: bool) -> int:
+    from edge_runtime.bundle import open_bundle
+    from mobile_demo.phone_site import files, write
+
+    made = files([open_bundle(path) for path in bundles])
+    size = write(folder, made)
+    said = {"folder": str(folder), "files": len(made), "size_bytes": size}
+    sentence = f"{folder}: {len(made)} files, {size / 1e6:.1f} MB. Try it: python3 -m http.server -d {folder} 8600"
+    print(json.dumps(said) if as_json else sentence)
+    return 0
+
+
+def _need(verb: str, names: tuple[str, ...]) -> None:
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Missing(f"`lokma {verb}` needs {', '.join(missing)}: pip install -e '.[demo]' in lokma's clone")
 
 
 def _on_terminate(stopped: threading.Event) -> None:

@@ -8,6 +8,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "phone_title_pictures": ("Take a photo, your phone answers", "Fotoğrafını çek, telefonun yanıtlasın"),
     "phone_title_policy": ("Your phone balances the pole", "Telefonun çubuğu dengede tutuyor"),
     "phone_title_numbers": ("Give the numbers, your phone answers", "Sayıları ver, telefonun yanıtlasın"),
+    "phone_decides": ("Decides: {labels}", "Kararları: {labels}"),
     "phone_knows": ("Knows: {labels}", "Bildikleri: {labels}"),
     # pictures
     "phone_pictures_section": ("Photo", "Fotoğraf"),
@@ -19,7 +20,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "phone_sample": ("Sample {number}", "Örnek {number}"),
     "phone_credit": ("Photo: {source}, {licence}.", "Fotoğraf: {source}, {licence}."),
     "phone_credit_golden": (
-        "A golden case: a picture that the model file brings along.",
+        "A golden case: a picture that the bundle brings along.",
         "Referans örnek: model paketinin kendi resmi.",
     ),
     # the answer

@@ -47,7 +47,7 @@ export function engineFile(site, progress) {
  * Starts a worker with the engine and loads an artifact into it.
  * @param {Site} site
  * @param {Spec} spec
- * @param {Uint8Array} artifact
+ * @param {Uint8Array<ArrayBuffer>} artifact moves into the worker: a large one is not held twice
  * @param {number} [threads]
  * @returns {Promise<Session & {cold_ms: {process: number, import: number, load: number}}>} with what each step took
  * @throws {PageError} it does not fit into this phone's memory, or the engine refuses it
@@ -61,8 +61,9 @@ export async function openSession(site, spec, artifact, threads = threadsHere())
     const born = performance.now();
     await ask({ what: "open", glue: new URL(site.engine.glue, document.baseURI).href, wasm, threads });
     const open = performance.now();
-    await ask({ what: "load", artifact });
+    await ask({ what: "load", artifact }, [artifact.buffer]);
     const cold_ms = { process: born - started, import: open - born, load: performance.now() - open };
+    performance.measure("lokma-open", { start: started });
     const { name, dtype, shape } = spec.inputs[0];
     const dims = [1, ...shape.slice(1).map(Number)];
     const output = spec.outputs[0].name;
@@ -80,7 +81,7 @@ export async function openSession(site, spec, artifact, threads = threadsHere())
 /**
  * Questions to a worker, answered one after another.
  * @param {Worker} worker
- * @returns {(question: object) => Promise<any>}
+ * @returns {(question: object, moved?: Transferable[]) => Promise<any>}
  */
 function asker(worker) {
   let last = 0;
@@ -96,10 +97,10 @@ function asker(worker) {
     for (const one of waiting.values()) one.reject(new PageError("error_engine", { said: event.message || "worker" }));
     waiting.clear();
   };
-  return (question) =>
+  return (question, moved = []) =>
     new Promise((resolve, reject) => {
       waiting.set(++last, { resolve, reject });
-      worker.postMessage({ id: last, ...question });
+      worker.postMessage({ id: last, ...question }, moved);
     });
 }
 

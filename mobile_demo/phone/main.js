@@ -77,7 +77,7 @@ function heading(bundle, view) {
   put(at("lead"), ({ language, say }) => {
     const names = bundle.spec.labels.map((label) => label[language]);
     if (!names.length) return bundle.name;
-    return say("knows", { labels: names.slice(0, 10).join(" · ") + (names.length > 10 ? " · …" : "") });
+    return say(view === "policy" ? "decides" : "knows", { labels: names.slice(0, 10).join(" · ") + (names.length > 10 ? " · …" : "") });
   });
 }
 

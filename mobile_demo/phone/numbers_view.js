@@ -4,12 +4,12 @@
 import { showAnswer } from "./answer_view.js";
 import { fill, row } from "./form.js";
 import { ask } from "./runner.js";
-import { at, fail, fine, spoken } from "./view.js";
+import { at, fail, fine } from "./view.js";
 
 /** @param {import("./main.js").App} app */
 export function showNumbers(app) {
   const [form, fields] = [at("numbers"), at("fields")];
-  fill(fields, app.bundle, spoken());
+  fill(fields, app.bundle);
   form.onsubmit = async (/** @type {Event} */ event) => {
     event.preventDefault();
     if (!app.session) return;

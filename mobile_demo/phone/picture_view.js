@@ -5,7 +5,7 @@ import { showAnswer } from "./answer_view.js";
 import { hasCamera, watch } from "./camera.js";
 import { PageError } from "./errors.js";
 import { ask } from "./runner.js";
-import { at, clear, fail, fine, put } from "./view.js";
+import { at, clear, fail, fine, label, put } from "./view.js";
 
 /** @typedef {import("./main.js").App} App */
 
@@ -76,9 +76,8 @@ function samples(app) {
       button.dataset.sample = String(index);
       button.setAttribute("aria-pressed", "false");
       Object.assign(image, { src: sample.file, alt: "", loading: "lazy", decoding: "async" });
-      put(button, ({ say }) => say("sample", { number: index + 1 }));
-      button.replaceChildren(image);
-      button.ariaLabel = `${index + 1}`;
+      label(button, ({ say }) => say("sample", { number: index + 1 }));
+      button.append(image);
       button.onclick = () => void pick(app, sample, button);
       return button;
     }),

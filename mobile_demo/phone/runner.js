@@ -30,6 +30,7 @@ export async function ask(spec, session, input) {
   const ready = performance.now();
   const { values } = await session.run(tensor);
   const ran = performance.now();
+  performance.measure("lokma-inference", { start: ready });
   const answer = answerOf(spec, values);
   const ended = performance.now();
   const ms = { decode: decoded - started, preprocess: ready - decoded, inference: ran - ready, postprocess: ended - ran };

@@ -25,7 +25,7 @@ const CLOCK_STEPS = 20; // a sample lasts at least so many steps of the clock
 /**
  * @param {Site} site
  * @param {Spec} spec
- * @param {Uint8Array} artifact
+ * @param {Uint8Array<ArrayBuffer>} artifact
  * @param {Blob | number[]} input
  * @param {(share: number) => void} [progress] from 0 to 1
  * @returns {Promise<Measured>}

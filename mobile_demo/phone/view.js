@@ -9,6 +9,8 @@ import { PageError } from "./errors.js";
 let words;
 /** @type {Map<Element, (words: Words) => string>} */
 const texts = new Map();
+/** @type {Map<Element, (words: Words) => string>} */
+const labels = new Map();
 
 /** The element with an id. @param {string} id @returns {any} */
 export function at(id) {
@@ -27,6 +29,16 @@ export function put(element, sentence) {
   element.textContent = sentence(words);
 }
 
+/**
+ * Names an element that shows no text, for screen readers.
+ * @param {Element} element
+ * @param {(words: Words) => string} sentence
+ */
+export function label(element, sentence) {
+  labels.set(element, sentence);
+  element.setAttribute("aria-label", sentence(words));
+}
+
 /** Takes a sentence away. @param {Element} element */
 export function clear(element) {
   texts.delete(element);
@@ -43,10 +55,11 @@ export function speak(chosen) {
   for (const element of document.querySelectorAll("[data-label]")) {
     element.setAttribute("aria-label", chosen.say(/** @type {HTMLElement} */ (element).dataset.label ?? ""));
   }
-  for (const [element, sentence] of texts) {
-    if (element.isConnected) element.textContent = sentence(chosen);
-    else texts.delete(element);
+  for (const known of [texts, labels]) {
+    for (const element of known.keys()) if (!element.isConnected) known.delete(element);
   }
+  for (const [element, sentence] of texts) element.textContent = sentence(chosen);
+  for (const [element, sentence] of labels) element.setAttribute("aria-label", sentence(chosen));
 }
 
 /** The words of the page's language now. */
