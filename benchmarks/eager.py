@@ -1,6 +1,7 @@
 """The course's way, as the baseline: eager torch and torchvision transforms, one picture after another.
 
-A child of `edge_runtime.worker.Worker`: `python -m benchmarks.eager RUN THREADS`.
+A child of `edge_runtime.worker.Worker`: `python -m benchmarks.eager RUN THREADS [DEVICE [MODE]]`. The target `gpu` is
+the same on `cuda`, with the mode `eager` or `compiled` (`torch.compile`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Any
 from edge_runtime import worker
 from edge_runtime.errors import LokmaError
 
+# task: what makes probabilities of the model's raw output
+ACTIVATIONS = {"binary": "sigmoid", "multiclass": "softmax", "multilabel": "sigmoid"}
 Predict = Callable[[Any], tuple[Sequence[float], Mapping[str, int]]]
 
 
-def start(run: Path, threads: int) -> worker.Worker:
-    """The parent's side: a worker that runs the trained model eagerly."""
-    return worker.Worker([sys.executable, "-m", "benchmarks.eager", str(run), str(threads)])
+def start(run: Path, threads: int, device: str = "cpu", mode: str = "eager") -> worker.Worker:
+    """The parent's side: a worker that runs the trained model by torch."""
+    return worker.Worker([sys.executable, "-m", "benchmarks.eager", str(run), str(threads), device, mode])
 
 
 def main(argv: list[str]) -> int:
@@ -40,7 +43,10 @@ def main(argv: list[str]) -> int:
     try:
         torch.set_num_threads(int(argv[1]))
         run = load_run(Path(argv[0]))
-        predict = _pictures(run) if run.spec.image is not None else _rows(run)
+        device, mode = argv[2:4] if len(argv) > 3 else ("cpu", "eager")
+        network = run.model.to(device)
+        model = torch.compile(network) if mode == "compiled" else network
+        predict = _pictures(run, model, device) if run.spec.image is not None else _rows(run, model, device)
         loaded = time.monotonic_ns()
         worker.serve(imported - began, loaded - imported, versions, predict)
     except LokmaError as error:
@@ -49,7 +55,13 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _pictures(run: Any) -> Predict:
+def activated(values: Any, task: str) -> Any:
+    """Raw outputs (n, outputs) as what the spec's unit says."""
+    name = ACTIVATIONS.get(task)
+    return values if name is None else values.softmax(1) if name == "softmax" else values.sigmoid()
+
+
+def _pictures(run: Any, model: Any, device: str) -> Predict:
     import torch
     from PIL import Image
     from torchvision import transforms
@@ -71,16 +83,16 @@ def _pictures(run: Any) -> Predict:
         tensor = transform(picture).unsqueeze(0)
         clock.append(time.perf_counter_ns())
         with torch.inference_mode():
-            logits = run.model(tensor)
+            logits = model(tensor.to(device)).cpu()  # back here: until then a GPU may still be at work
         clock.append(time.perf_counter_ns())
-        values = torch.softmax(logits, dim=1)[0].tolist()
+        values = activated(logits, run.spec.task)[0].tolist()
         clock.append(time.perf_counter_ns())
         return values, {stage: clock[i + 1] - clock[i] for i, stage in enumerate(worker.STAGES)}
 
     return predict
 
 
-def _rows(run: Any) -> Predict:
+def _rows(run: Any, model: Any, device: str) -> Predict:
     import torch
 
     mean, std = torch.tensor(run.spec.normalise.mean), torch.tensor(run.spec.normalise.std)
@@ -90,9 +102,9 @@ def _rows(run: Any) -> Predict:
         tensor = ((torch.tensor(row, dtype=torch.float32) - mean) / std).unsqueeze(0)
         clock.append(time.perf_counter_ns())
         with torch.inference_mode():
-            values = run.model(tensor)[0]
+            values = model(tensor.to(device)).cpu()
         clock.append(time.perf_counter_ns())
-        listed = values.tolist()
+        listed = activated(values, run.spec.task)[0].tolist()
         clock.append(time.perf_counter_ns())
         return listed, {stage: clock[i + 1] - clock[i] for i, stage in enumerate(worker.STAGES[1:])}
 

@@ -149,7 +149,8 @@ def _problem(whole: Mapping[str, Any]) -> str | None:
         if not isinstance(whole.get(key), kind):
             return f"{key} is not a {kind.__name__}"
     latencies = whole["latency_ns"]
-    if whole["kind"] == "bench" and not (latencies and whole["bundle"].get("name") and whole["scenario"].get("run")):
+    measured = latencies or whole.get("failure")  # what could not be measured is a record too
+    if whole["kind"] == "bench" and not (measured and whole["bundle"].get("name") and whole["scenario"].get("run")):
         return "a bench record needs latencies, a bundle's name and a scenario's run"
     if not all(type(value) is int and value > 0 for value in latencies):
         return "latency_ns must be whole nanoseconds above 0"

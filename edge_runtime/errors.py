@@ -45,6 +45,12 @@ class Missing(LokmaError):
     exit_code = 3
 
 
+class NoAnswer(LokmaError):
+    """One question got no answer (a server refused it, or said nothing in time); the next one may."""
+
+    exit_code = 3
+
+
 class EngineError(LokmaError):
     """The engine refused an artifact or failed while running it; `code` is the engine's own name for why, if any."""
 

@@ -71,8 +71,8 @@ def install_on(host: str, path: str | Path, arguments: Sequence[str] = (), wheel
     bundle = open_bundle(path)
     bundle.verify()
     lokma = find(host, wheel)
-    with _zipped(bundle) as file:
-        _send(host, file, name := f"{sha256_of(file)}.zip")
+    with zipped(bundle) as file:
+        send(host, file, name := f"{sha256_of(file)}.zip")
     return _attached(host, _INSTALL, name, lokma, *arguments)
 
 
@@ -87,29 +87,39 @@ def find(host: str, wheel: Path | None = None) -> str:
     Raises:
         Missing: there is none, or the wheel could not be installed.
     """
-    here = _ask(host, "looking for lokma", _FIND)
+    here = ask(host, "looking for lokma", _FIND)
     if wheel is not None:
         if wheel.suffix != ".whl" or not wheel.is_file():
             raise BadInput(f"{wheel} is not a wheel; `make wheels` writes them to dist/")
         digest = sha256_of(wheel)
         if here.get("wheel") != digest:
-            _send(host, wheel, f"{digest}.whl")
-            _ask(host, f"installing {wheel.name}", _WHEEL, digest, wheel.name)
-        here = _ask(host, "looking for lokma", _FIND)
+            send(host, wheel, f"{digest}.whl")
+            ask(host, f"installing {wheel.name}", _WHEEL, digest, wheel.name)
+        here = ask(host, "looking for lokma", _FIND)
     if not here.get("found"):
         raise Missing(f"{host} has no lokma; give --wheel lokma-….whl to install it there")
     return here["found"]
 
 
-def _send(host: str, file: Path, name: str) -> None:
-    there, size = _ask(host, "looking for what was sent before", _SIZE, name), file.stat().st_size
+def send(host: str, file: Path, name: str) -> None:
+    """Sends a file to `~/.lokma/incoming/NAME` there; one that was cut goes on, and one that is there is not sent.
+
+    Args:
+        host: what `ssh` takes.
+        file: what is sent.
+        name: its sha256 and a suffix.
+
+    Raises:
+        Missing: the host does not answer, or the connection was cut.
+    """
+    there, size = ask(host, "looking for what was sent before", _SIZE, name), file.stat().st_size
     if there.get("done"):
         return
     start = int(there.get("size") or 0)
     log.info("sending %s, %.1f MB; %.1f MB of it are there", file.name, size / 1e6, start / 1e6)
     if start < size:
         _stream(host, file, start, name)
-    if "whole" not in _ask(host, "hashing what was sent", _FINISH, name, name.partition(".")[0]):
+    if "whole" not in ask(host, "hashing what was sent", _FINISH, name, name.partition(".")[0]):
         raise Missing(f"{file.name} arrived damaged on {host} and was removed there; run the same command again")
 
 
@@ -128,7 +138,7 @@ def _stream(host: str, file: Path, start: int, name: str) -> None:
         raise Missing(f"sending to {host} stopped; the same command goes on from there{_last(said)}")
 
 
-def _ask(host: str, doing: str, script: str, *arguments: str) -> dict[str, str]:
+def ask(host: str, doing: str, script: str, *arguments: str) -> dict[str, str]:
     """Runs a script there and gives what it answered in its `lokma:` lines."""
     with _process(host, script, *arguments) as child:
         out, said = child.communicate()
@@ -148,7 +158,12 @@ def _attached(host: str, script: str, *arguments: str) -> int:
     return code
 
 
-def _process(host: str, script: str, *arguments: str, **streams: int | None) -> subprocess.Popen[bytes]:
+def command(host: str, script: str, *arguments: str) -> list[str]:
+    """What starts a POSIX shell script with arguments there; its streams are the script's.
+
+    Raises:
+        BadRequest: that is no host.
+    """
     if host.startswith("-") or not host.isprintable() or not host.strip():
         raise BadRequest(f"{host!r} is not a host; give user@host")
     program = shlex.split(os.environ.get("LOKMA_SSH") or "ssh", posix=os.name != "nt")
@@ -156,16 +171,21 @@ def _process(host: str, script: str, *arguments: str, **streams: int | None) -> 
     if not sys.stdin or not sys.stdin.isatty():  # nobody there to type a password
         options += ["-o", "BatchMode=yes"]
     remote = shlex.join(["sh", "-c", script, "sh", *arguments])
+    return [*program, *options, "--", host, remote]
+
+
+def _process(host: str, script: str, *arguments: str, **streams: int | None) -> subprocess.Popen[bytes]:
+    words = command(host, script, *arguments)
     chosen = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
     try:
-        return subprocess.Popen([*program, *options, "--", host, remote], **chosen)  # type: ignore[call-overload]
+        return subprocess.Popen(words, **chosen)  # type: ignore[call-overload]
     except OSError as error:
         brings = "on Debian: apt install openssh-client"
-        raise Missing(f"{program[0]} cannot be started ({error.strerror}); {brings}") from error
+        raise Missing(f"{words[0]} cannot be started ({error.strerror}); {brings}") from error
 
 
 @contextlib.contextmanager
-def _zipped(bundle: Bundle) -> Iterator[Path]:
+def zipped(bundle: Bundle) -> Iterator[Path]:
     """The bundle as one file, the same bytes every time, or a cut transfer could not go on."""
     if isinstance(bundle.source, Zip):
         yield bundle.source.path

@@ -22,9 +22,14 @@ from pathlib import Path  # noqa: E402
 from types import TracebackType  # noqa: E402
 from typing import Any  # noqa: E402
 
-from edge_runtime.errors import EngineError, LokmaError  # noqa: E402
+from edge_runtime.errors import BadInput, EngineError, LokmaError, NoAnswer  # noqa: E402
 
 STAGES = ("decode", "preprocess", "inference", "postprocess")
+# What a block of questions cost the child: the processor's time before it and in it, the time by the clock, the energy.
+SPENT = ("cpu_began_ns", "cpu_ns", "wall_ns", "joules", "no_joules")
+
+
+Predict = Callable[[Any], tuple[Sequence[float], Mapping[str, int]]]
 
 
 class Worker:
@@ -35,6 +40,7 @@ class Worker:
         patience_s: how long it may take to get ready, and to answer what it is asked; then it is ended. None: for ever.
 
     Attributes:
+        spent: by the last `ask`, see `SPENT`.
         cold: nanoseconds of process (spawn to first line), import, load, and, after the first `ask`, first
             (the first answer) and total (spawn to first answer).
         versions: of the engine that answers, as the child itself says.
@@ -76,26 +82,47 @@ class Worker:
             }
         return self.cold
 
-    def ask(self, inputs: Sequence[Any]) -> list[dict[str, Any]]:
-        """Runs inputs (paths of pictures, or rows of numbers) one after another.
+    def ask(
+        self, inputs: Sequence[Any], at_ns: Sequence[int] | None = None, *, partial: bool = False, energy: bool = False
+    ) -> list[dict[str, Any]]:
+        """Runs inputs (paths of pictures, or rows of numbers) one after another, or each at its own time.
+
+        Args:
+            inputs: what is asked.
+            at_ns: when each arrives, in nanoseconds from now, ascending; its `total_ns` then counts from there, and
+                what it waited is its stage `queue`. None asks the next when the last is answered.
+            partial: an input that alone gets no answer is `{"error": str, "total_ns": int}` among the others.
+            energy: has the child read the machine's energy before and after (`joules`).
 
         Returns:
             For each input `{"values": [...], "ns": {stage: nanoseconds}, "total_ns": int}`.
+
+        Raises:
+            EngineError: the child stopped, or its time was up, or, without `partial`, an input got no answer.
         """
         self.ready()
         assert self._child.stdin is not None
+        asked = {"inputs": list(inputs), "at_ns": None if at_ns is None else list(at_ns), "energy": energy}
         with self._timed():
             with contextlib.suppress(BrokenPipeError):  # the child is gone: what it said is read below
-                self._child.stdin.write(json.dumps({"inputs": list(inputs)}) + "\n")
+                self._child.stdin.write(json.dumps(asked) + "\n")
                 self._child.stdin.flush()
             said = self._read()
-        if "first" not in self.cold and said["answers"]:
-            first = said["answers"][0]
-            self.cold = {**self.cold, "first": first["total_ns"], "total": first["ended"] - self._spawned}
+        answers: list[dict[str, Any]] = said["answers"]
+        unanswered = [answer["error"] for answer in answers if "error" in answer]
+        if unanswered and not partial:
+            raise EngineError(f"the measured process could not answer: {unanswered[0]}")
+        if "first" not in self.cold and answers and not unanswered:
+            self._first(answers[0], said)
         self.peak_rss_bytes: int | None = said["peak_rss_bytes"]
         self.cpu_ns: int = said["cpu_ns"]
-        answers: list[dict[str, Any]] = said["answers"]
+        self.spent: dict[str, Any] = {key: said.get(key) for key in SPENT}
         return answers
+
+    def _first(self, first: dict[str, Any], said: dict[str, Any]) -> None:
+        """Completes `cold`; a relay measured it on its own machine, whose clock is another."""
+        here = {**self.cold, "first": first["total_ns"], "total": first["ended"] - self._spawned}
+        self.cold = said.get("cold") or here
 
     def close(self) -> None:
         """Ends the child."""
@@ -182,29 +209,75 @@ def device(bundle: Path, artifact: str, threads: int, patience_s: float | None =
     return Worker(command, patience_s)
 
 
-def serve(
-    import_ns: int,
-    load_ns: int,
-    versions: Mapping[str, str],
-    predict: Callable[[Any], tuple[Sequence[float], Mapping[str, int]]],
-) -> None:
+def serve(import_ns: int, load_ns: int, versions: Mapping[str, str], predict: Predict, at_once: int = 1) -> None:
     """The child's side: says that it is ready, then answers lines from stdin until it closes.
+
+    An input that alone cannot be answered (`BadInput`, `NoAnswer`) is an answer with an `error`.
 
     Args:
         import_ns: what the imports took.
         load_ns: what loading the model took.
         versions: of the engine.
         predict: input to (output values, nanoseconds by stage).
+        at_once: how many inputs that arrive at times of their own may be in work together.
     """
     _say({"started": _STARTED, "import": import_ns, "load": load_ns, "versions": dict(versions)})
     for line in sys.stdin:
-        answers = []
-        for given in json.loads(line)["inputs"]:
-            start = time.monotonic_ns()
-            values, stages = predict(given)
-            ended = time.monotonic_ns()
-            answers.append({"values": list(values), "ns": dict(stages), "total_ns": ended - start, "ended": ended})
-        _say({"answers": answers, "peak_rss_bytes": peak_rss_bytes(), "cpu_ns": time.process_time_ns()})
+        asked = json.loads(line)
+        meter = _meter() if asked.get("energy") else None
+        cpu, began = time.process_time_ns(), time.monotonic_ns()
+        if asked.get("at_ns") is None:
+            answers = [_answer(predict, given, time.monotonic_ns()) for given in asked["inputs"]]
+        else:
+            answers = _arriving(predict, asked["inputs"], asked["at_ns"], at_once)
+        spent = {"cpu_began_ns": cpu, "cpu_ns": time.process_time_ns(), "wall_ns": time.monotonic_ns() - began}
+        _say({"answers": answers, "peak_rss_bytes": peak_rss_bytes(), **spent, **(meter.read() if meter else {})})
+
+
+def _answer(predict: Predict, given: Any, arrived_ns: int, began_ns: int | None = None) -> dict[str, Any]:
+    """One answer; its time counts from its arrival, and what it waited before it began is its queue."""
+    try:
+        values, stages = predict(given)
+    except (BadInput, NoAnswer) as error:
+        ended = time.monotonic_ns()
+        return {"error": str(error), "total_ns": ended - arrived_ns, "ended": ended}
+    ended = time.monotonic_ns()
+    ns = dict(stages)
+    if began_ns is not None:
+        ns["queue"] = ns.get("queue", 0) + began_ns - arrived_ns
+    return {"values": list(values), "ns": ns, "total_ns": ended - arrived_ns, "ended": ended}
+
+
+def _arriving(predict: Predict, inputs: Sequence[Any], at_ns: Sequence[int], at_once: int) -> list[dict[str, Any]]:
+    """Inputs that arrive whether the ones before are answered or not, in order, at most `at_once` in work."""
+    start, turn, lock = time.monotonic_ns(), iter(range(len(inputs))), threading.Lock()
+    answers: list[dict[str, Any]] = [{}] * len(inputs)
+
+    def work() -> None:
+        while True:
+            with lock:
+                number = next(turn, None)
+            if number is None:
+                return
+            arrived = start + at_ns[number]
+            time.sleep(max(0, arrived - time.monotonic_ns()) / 1e9)
+            answers[number] = _answer(predict, inputs[number], arrived, max(arrived, time.monotonic_ns()))
+
+    if at_once == 1:  # in this thread: engines keep their pools, and tracebacks their way out
+        work()
+        return answers
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(at_once) as pool:
+        for done in [pool.submit(work) for _ in range(at_once)]:
+            done.result()
+    return answers
+
+
+def _meter() -> Any:
+    from edge_runtime.energy import Meter
+
+    return Meter()
 
 
 def _say(line: Mapping[str, Any]) -> None:
@@ -224,8 +297,29 @@ def peak_rss_bytes() -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
 
 
+def relay(argv: Sequence[str]) -> None:
+    """`python -m edge_runtime.worker relay BUNDLE ARTIFACT THREADS`: a parent on another machine, behind ssh.
+
+    It starts the worker there and passes the lines on, and with the first answer says what the cold start was.
+    """
+    with device(Path(argv[0]), argv[1], int(argv[2])) as child:
+        ready = child.ready()
+        _say({"started": _STARTED, "import": ready["import"], "load": ready["load"], "versions": child.versions})
+        for line in sys.stdin:
+            asked = json.loads(line)
+            answers = child.ask(asked["inputs"], asked.get("at_ns"), partial=True, energy=bool(asked.get("energy")))
+            _say({"answers": answers, "peak_rss_bytes": child.peak_rss_bytes, **child.spent, "cold": child.cold})
+
+
 def main(argv: list[str]) -> int:
     """`python -m edge_runtime.worker BUNDLE ARTIFACT THREADS`."""
+    if argv[0] == "relay":
+        try:
+            relay(argv[1:])
+        except LokmaError as error:
+            sys.stderr.write(f"{error}\n")
+            return error.exit_code
+        return 0
     from edge_runtime import load
 
     imported = time.monotonic_ns()

@@ -203,7 +203,7 @@ def test_a_cut_transfer_leaves_the_old_bundle_active_and_goes_on_where_it_stoppe
 def test_what_arrived_damaged_is_removed_and_never_installed(pi, make, install, damage, tmp_path):
     bundle = make(1)
     opened = remote.open_bundle(bundle)
-    with remote._zipped(opened) as file, remote._zipped(opened) as again:
+    with remote.zipped(opened) as file, remote.zipped(opened) as again:
         assert file.read_bytes() == again.read_bytes()  # or nothing could go on
         name, size = f"{remote.sha256_of(file)}.zip", file.stat().st_size
     (pi / ".lokma/incoming").mkdir()

@@ -125,3 +125,51 @@ def test_a_child_is_ended_with_its_context():
 
 def test_peak_memory_is_this_process_own():
     assert 10e6 < peak_rss_bytes() < 10e9
+
+
+SERVE = """
+import time
+from edge_runtime import worker
+from edge_runtime.errors import NoAnswer
+def predict(given):
+    if given < 0:
+        raise NoAnswer("the server said 429")
+    time.sleep(given)
+    return [given], {"inference": 1}
+worker.serve(1, 1, {}, predict, AT_ONCE)
+"""
+
+
+def serving(at_once):
+    return python(SERVE.replace("AT_ONCE", str(at_once)))
+
+
+def test_what_arrives_while_another_is_in_work_waits_in_the_queue_and_its_time_counts_from_its_arrival():
+    with serving(1) as worker:
+        first, second = worker.ask([0.2, 0.0], [0, 50_000_000])
+    assert first["total_ns"] >= 200e6 and second["total_ns"] >= 140e6
+    assert second["ns"]["queue"] >= 140e6 > 100e6 > first["ns"]["queue"]
+
+
+def test_a_child_that_may_work_on_two_at_once_lets_the_second_pass_the_first():
+    with serving(2) as worker:
+        first, second = worker.ask([0.3, 0.0], [0, 1_000_000])
+    assert second["ended"] < first["ended"] and second["ns"]["queue"] < 200e6
+
+
+def test_one_input_without_an_answer_is_an_error_among_the_others_where_that_was_asked_for():
+    with serving(1) as worker:
+        answers = worker.ask([0, -1, 0], partial=True, energy=True)
+        assert [sorted(answer) for answer in answers][1] == ["ended", "error", "total_ns"]
+        assert answers[1]["error"] == "the server said 429" and answers[2]["values"] == [0]
+        assert worker.spent["wall_ns"] > 0 and (worker.spent["joules"] or worker.spent["no_joules"])
+        with pytest.raises(EngineError, match="could not answer: the server said 429"):
+            worker.ask([-1])
+
+
+def test_a_relay_passes_on_what_the_worker_behind_it_says_with_that_machines_cold_start(policy):
+    command = [sys.executable, "-m", "edge_runtime.worker", "relay", str(policy.folder), "xnnpack-fp32", "1"]
+    with Worker(command) as far:
+        (answer,) = far.ask([policy.inputs.tolist()[0]])
+        assert far.cold["total"] > far.cold["process"] + far.cold["import"] + far.cold["load"]
+        assert far.cold["first"] == answer["total_ns"] and far.versions["executorch"]
