@@ -49,6 +49,7 @@ from torch import Tensor
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.writing import replace_file
+from train.devices import current
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ class Checkpoints:
 
 def circumstances() -> dict[str, Any]:
     """What decides the last bits of a sum, beside code, libraries and arguments, which the run's request holds."""
-    return {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
+    here = {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
+    return {**here, **current().words()}
 
 
 def random_states() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,11 @@ def main(argv: list[str]) -> int:
     parser = _parser(recipe)
     args = vars(parser.parse_args(argv))
     as_json, name = args.pop("json"), args.pop("recipe")
+    if os.environ.get("RANK", "0") != "0":  # torchrun's: one process speaks for all
+        from train.training import train
+
+        train(name, **args)
+        return 0
     logging.getLogger("train").setLevel(logging.INFO)
     handler = logging.StreamHandler(sys.stderr if as_json else sys.stdout)
     logging.getLogger("train").addHandler(handler)
@@ -83,6 +89,10 @@ def _parser(recipe: str | None) -> Parser:
         "--checkpoint-s", type=float, default=10.0, metavar="N",
         help="seconds between checkpoints; cut off, the same command goes on from the last (10)",
     )  # fmt: skip
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="where to compute (auto)")
+    parser.add_argument(
+        "--precision", default="32-true", metavar="32-true|bf16-mixed|16-mixed", help="of the numbers (32-true)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON")
     if recipe is not None:
         _add_options(parser, recipe)

@@ -26,6 +26,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from edge_runtime.errors import BadData
 from train.checkpoint import random_states, set_random_states
+from train.devices import current
 from train.tasks import Task
 
 if TYPE_CHECKING:
@@ -152,15 +153,19 @@ def fit(
         BadData: the loss is no longer a number, or a target does not fit the model's outputs, as a label beyond its
             head; the message names the epoch and the batch.
     """
-    kept = draft.kept(stage) if draft is not None else None
+    compute = current()
+    kept = compute.same(draft.kept(stage) if draft is not None else None)
     at = _resumed(kept, model, batches, optimizer, schedule) if kept else Progress()
+    network, stepped = compute.set_up(model, optimizer)
     start = time.perf_counter() - at.seconds
     for epoch in range(at.epoch, epochs + 1):
         model.train()
         at.epoch = epoch
         for inputs, targets in batches:
             at.batch += 1
-            outputs = model(inputs)
+            size = len(targets)
+            inputs, targets = (compute.place(one[compute.rank :: compute.world]) for one in (inputs, targets))
+            outputs = network(inputs)
             if epoch == 1:  # in which every sample comes once
                 _refuse_misfit(outputs, targets, task, f"epoch 1, batch {at.batch}")
             loss = task.loss(outputs, targets)
@@ -169,24 +174,25 @@ def fit(
                     f"the loss is {float(loss.detach())} in epoch {epoch}, batch {at.batch}; "
                     "look at that batch, or lower the learning rate"
                 )
-            optimizer.zero_grad()
-            (loss / len(targets)).backward()
-            optimizer.step()
+            stepped.zero_grad()
+            compute.backward(loss * (compute.world / size))  # processes' gradients are averaged: this is the batch's
+            stepped.step()
             if schedule is not None:
                 schedule.step()
             at.loss_sum += float(loss.detach())
             at.metric_sum += float(task.metric(outputs.detach(), targets))
-            at.n += len(targets)
+            at.n += size
             if draft is not None and draft.due():
                 at.seconds = time.perf_counter() - start
                 draft.keep(stage, _state(at, model, batches, optimizer, schedule))
-        scores = {"loss": at.loss_sum / at.n, task.metric_name: at.metric_sum / at.n}
+        loss_sum, metric_sum = compute.total(at.loss_sum, at.metric_sum)
+        scores = {"loss": loss_sum / at.n, task.metric_name: metric_sum / at.n}
         row = {"epoch": epoch, "epochs": epochs, **scores, "seconds": round(time.perf_counter() - start, 3)}
         for told in (log, draft.log if draft is not None else None):
             if told is not None:
                 told(row)
         at = Progress(epoch + 1, seconds=at.seconds)
-    model.eval()
+    model.eval().cpu()
 
 
 @dataclass
@@ -229,17 +235,19 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: T
     Raises:
         BadData: a target does not fit the model's outputs; the message names the batch.
     """
-    model.eval()
+    compute = current()
+    network = compute.place(model.eval())
     loss_sum, metric_sum, n = 0.0, 0.0, 0
     counts = torch.zeros((), dtype=torch.float64)
     with torch.inference_mode():
         for number, (inputs, targets) in enumerate(batches, 1):
-            outputs = model(inputs)
+            outputs = network(compute.place(inputs)).cpu()
             _refuse_misfit(outputs, targets, task, f"batch {number}")
             loss_sum += float(task.loss(outputs, targets))
             metric_sum += float(task.metric(outputs, targets))
-            counts = counts + task.counts(outputs, targets).cpu()
+            counts = counts + task.counts(outputs, targets)
             n += len(targets)
+    model.cpu()
     return Evaluation(loss_sum, metric_sum, n, task.scores(counts) if n else {})
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import logging
+import math
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,6 +66,8 @@ def train(
     force: bool = False,
     watch: Callable[[Mapping[str, Any]], None] | None = None,
     checkpoint_s: float = EVERY_S,
+    device: str = "auto",
+    precision: str = "32-true",
     **arguments: Any,
 ) -> Run:
     """Trains by a recipe and writes `out/NAME`; a run of the same arguments and data is taken as it is.
@@ -78,6 +82,8 @@ def train(
         force: train again, and replace whatever run stands there.
         watch: called with every row of the history as it comes.
         checkpoint_s: seconds between checkpoints at least; 0 writes one at every step.
+        device: auto, cpu, cuda or mps; see `train.devices`, also for many processes.
+        precision: 32-true, bf16-mixed or 16-mixed.
         **arguments: fields of the recipe's `Args`, such as `seed`.
 
     Raises:
@@ -86,6 +92,9 @@ def train(
         Missing: a library or the data is not here.
     """
     module = recipe_module(recipe)
+    from train.checkpoint import circumstances  # these bring torch, as the recipe did
+    from train.devices import computing
+
     args = make_args(module.Args, arguments)
     own_name = getattr(module, "run_of", None)  # a recipe of several models names the run by the model
     target = Path(out) / run_name(recipe, own_name(args) if name is None and own_name is not None else name)
@@ -98,8 +107,15 @@ def train(
     if not force and not is_ours(target) and reusable(target, request):
         log.info("%s stands there already, trained with the same arguments and data", target)
         return dataclasses.replace(load_run(target), reused=True)
-    with new_run(target, request, watch, every_s=checkpoint_s, force=force) as draft:
-        module.train(args, data, draft)
+    with computing(device, precision) as compute:
+        if compute.rank:  # another process writes the run; this one helps it to learn
+            with tempfile.TemporaryDirectory() as scratch:
+                module.train(args, data, Draft(Path(scratch), every_s=math.inf))
+        else:
+            with new_run(target, request, watch, every_s=checkpoint_s, force=force) as draft:
+                module.train(args, data, draft)
+                draft.finished["computed"] = circumstances()
+        compute.same(None)  # the run is whole from here on
     return load_run(target)
 
 
