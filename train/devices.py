@@ -4,8 +4,8 @@
     torchrun --nproc-per-node 2 -m edge_runtime.cli train tinyvgg          # two processes, or GPUs; also many nodes
 
 `train.fit` is the one loop and asks `current()` for what differs: each process takes its share of every batch, and
-gradients are averaged, so that many processes learn what one does, but for the order of sums. Anything but one process on
-the CPU goes through Lightning Fabric, which is imported only then. Without a GPU here, CUDA and MPS are untested.
+gradients are averaged, so that many processes learn what one does, but for the order of sums. Anything but one
+process on the CPU goes through Lightning Fabric, which is imported only then. CUDA and MPS were never run.
 
 >>> with computing("cpu") as compute:
 ...     compute.rank, compute.world, compute.words()["device"]
