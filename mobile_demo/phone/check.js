@@ -6,6 +6,7 @@ import { best } from "./answer.js";
 import { content } from "./bundle.js";
 import { ask, tensorOf } from "./runner.js";
 import { decode } from "./picture.js";
+import { rgbOf } from "./resize.js";
 
 /**
  * @typedef {import("./bundle.js").Bundle} Bundle
@@ -37,7 +38,7 @@ export async function check(site, bundle, artifact, session) {
     found.raw = Math.max(found.raw, difference(values, stored, site.rounding));
     found.ok &&= agrees(values, stored, allowed, site.rounding);
     if (golden.tensor && input instanceof Blob) {
-      const wanted = tensorOf(bundle.spec, await decode(await blob(bundle, golden.tensor)));
+      const wanted = rgbOf(await decode(await blob(bundle, golden.tensor))); // it is what goes in
       const got = tensorOf(bundle.spec, await decode(input));
       found.pixels = Math.max(found.pixels ?? 0, furthest(got, wanted));
       const fromTensor = (await session.run(wanted)).values;

@@ -125,7 +125,8 @@ async function start(app) {
     at("shutter").hidden = true;
     stopCamera = await watch(video, async (frame, rate) => {
       if (!app.session || !frame.width) return;
-      showAnswer(app, await ask(app.bundle.spec, app.session, frame), { asks: false, photo: true, rate });
+      const outcome = await ask(app.bundle.spec, app.session, frame);
+      if (stopCamera) showAnswer(app, outcome, { asks: false, photo: true, rate });
     });
     put(at("live"), ({ say }) => say("camera_off"));
   } catch (error) {

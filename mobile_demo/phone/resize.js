@@ -31,7 +31,7 @@ const FILTERS = /** @type {Record<string, [number, (x: number) => number]>} */ (
 export function toPixels(picture, image) {
   const { width, height } = picture;
   const { crop } = image;
-  if (width === crop && height === crop && image.resize === crop) return rgb(picture.rows(0, crop));
+  if (width === crop && height === crop && image.resize === crop) return rgbOf(picture);
   const short = Math.min(width, height);
   const newWidth = Math.floor((image.resize * width) / short);
   const newHeight = Math.floor((image.resize * height) / short);
@@ -142,8 +142,9 @@ function level(sum) {
   return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
-/** @param {Uint8ClampedArray} rgba */
-function rgb(rgba) {
+/** A picture's own pixels, three bytes each. @param {Picture} picture */
+export function rgbOf(picture) {
+  const rgba = picture.rows(0, picture.height);
   const made = new Uint8Array((rgba.length / 4) * 3);
   for (let from = 0, to = 0; from < rgba.length; from += 4, to += 3) made.set(rgba.subarray(from, from + 3), to);
   return made;
