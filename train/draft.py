@@ -18,7 +18,7 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,17 @@ class Draft:
         state: dict[str, Any] = found["state"]
         return state
 
+    def show(self, name: str, picture: Any) -> None:
+        """Keeps a Pillow picture in the run, as `name`.png."""
+        picture.save(self.folder / f"{name}.png")
+
+    def show_confusion(self, evaluation: Any, labels: Sequence[str]) -> None:
+        """Draws the confusion matrix of an evaluation's counts, where there are classes few enough to read."""
+        from train.drawing import MOST_CLASSES, matrix
+
+        if len(labels) <= MOST_CLASSES:
+            self.show("confusion", matrix(evaluation.counts, labels))
+
     def finish(self, model: nn.Module, spec: ModelSpec, results: Mapping[str, Any], **more: Any) -> None:
         """Hands in the trained model, what it takes and gives, and the results of training."""
         weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
@@ -113,6 +124,10 @@ class Draft:
         (self.folder / WEIGHTS).chmod(0o644)  # safetensors writes it for its owner only
         write(self.folder / SPEC, spec.to_dict())
         self.finished = {"results": dict(results), **more}
+        if sum("epoch" in row or "step" in row for row in self.rows) > 1:
+            from train.drawing import curves
+
+            self.show("curves", curves(self.rows))
 
     @property
     def _checkpoints(self) -> Checkpoints:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -106,12 +106,16 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Sums over `n` samples, and their means; `scores` are those of the task's table, such as F1 or R2."""
+    """Sums over `n` samples, and their means; `scores` are those of the task's table, such as F1 or R2.
+
+    `counts` are the sums that the scores come from; of classes they are the confusion matrix, a row a true class.
+    """
 
     loss_sum: float
     metric_sum: float
     n: int
     scores: Mapping[str, float | None] = field(default_factory=dict)
+    counts: Sequence[Any] = ()
 
     @property
     def loss(self) -> float:
@@ -248,7 +252,7 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: T
             counts = counts + task.counts(outputs, targets)
             n += len(targets)
     model.cpu()
-    return Evaluation(loss_sum, metric_sum, n, task.scores(counts) if n else {})
+    return Evaluation(loss_sum, metric_sum, n, task.scores(counts) if n else {}, counts.tolist() if n else ())
 
 
 def _refuse_misfit(outputs: Tensor, targets: Tensor, task: Task, where: str) -> None:

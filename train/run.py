@@ -2,7 +2,8 @@
 
 `model.safetensors` holds the weights, `spec.json` the `ModelSpec`, `history.jsonl` one line an epoch,
 `metrics.json` how it came about (recipe, arguments, data, results, code, versions), `test_readings.jsonl` one
-line for every reading of the test split by training, and by whoever else calls `add_test_reading`. No pickle.
+line for every reading of the test split by training, and by whoever else calls `add_test_reading`; `curves.png` and,
+of few classes, `confusion.png`. No pickle.
 
 >>> run = load_run("runs/digits")                                                       # doctest: +SKIP
 >>> run.spec.task, run.metrics["results"]["test_accuracy"]                              # doctest: +SKIP

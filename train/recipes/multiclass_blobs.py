@@ -50,6 +50,7 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     with one_thread():
         fitted = [learn(data.train, args, seed, draft if seed == args.seed else None) for seed in seeds]
     tests = [judged(model, data.test, "multiclass", normalise) for model, normalise in fitted]
+    draft.show_confusion(tests[0], data.targets)
     draft.read_test("end of training, every seed", correct=[int(test.metric_sum) for test in tests], n=len(data.test))
 
     model, normalise = fitted[0]

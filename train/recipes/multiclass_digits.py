@@ -75,6 +75,7 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
     unseen, truth = tensors(data, "test")
     test = evaluate(model, Batches(unseen, truth, 256, args.seed), TASK)
     dark_on_light = evaluate(model, Batches(-unseen, truth, 256, args.seed), TASK)
+    draft.show_confusion(test, data.labels)
     draft.read_test("end of training", correct=int(test.metric_sum), n=test.n)
     draft.read_test("end of training, inverted", correct=int(dark_on_light.metric_sum), n=test.n)
     results = {

@@ -106,6 +106,7 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
         fit(model, batches, TASK, optimizer, epochs, schedule, draft=draft)
 
     test = evaluate(model, Batches(*tensors(data, "test", own.image), 256, args.seed, normalised), TASK)
+    draft.show_confusion(test, data.labels)
     draft.read_test("end of training", correct=int(test.metric_sum), n=test.n)
     results = {
         "test_accuracy": test.metric,

@@ -74,6 +74,7 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
 
     unseen, truth = multiclass_digits.tensors(data, "test")
     test = evaluate(model, Batches(unseen, truth, 256, args.seed), TASK)
+    draft.show_confusion(test, data.labels)
     draft.read_test("end of training", correct=int(test.metric_sum), n=test.n)
     results = {
         "test_accuracy": test.metric,
