@@ -81,8 +81,8 @@ fuzz: install    ## five minutes of hostile manifests, zips and pictures
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt atheris
 	$(BIN)/python -m tests.fuzz
 
-bench-check: install  ## the budgets, about fifteen minutes (after make results; the export's B2 row: python -m benchmarks.export_times_budget)
-	@status=0; for room in runtime export; do $(BIN)/python -m benchmarks.$${room}_budget || status=1; done; exit $$status
+bench-check: install  ## the budgets, about half an hour (after make results; the export's B2 row: python -m benchmarks.export_times_budget)
+	@status=0; for room in runtime export serving bench; do $(BIN)/python -m benchmarks.$${room}_budget || status=1; done; exit $$status
 
 zoo: install     ## 24 networks of torchvision through the main recipes, 90 minutes at most; goes on where it was cut off
 	$(BIN)/python -m benchmarks.zoo_budget

@@ -63,7 +63,7 @@ def _layers(args: Any) -> int:
     if len(args.bundles) != 1:
         raise BadRequest("--layers takes one bundle apart; give one")
     artifacts = _listed(args.artifacts)
-    found = layers(args.bundles[0], artifacts[0] if artifacts else None, args.against, args.threads or 1)
+    found = layers(args.bundles[0], artifacts[0] if artifacts else None, args.against, args.threads)
     print(json.dumps(found) if args.json else table(found))
     return 0
 

@@ -8,6 +8,7 @@ tries counts. What gets no answer then is said to have none: it is never a fast 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import math
 import os
@@ -85,7 +86,7 @@ class Client:
         inside = {key: _time(said, f"{key}_ns", came - began) for key in ("queue", "inference")}
         known = {key: value for key, value in inside.items() if value is not None}
         ns |= {**known, "network": came - began - sum(known.values()), "postprocess": time.perf_counter_ns() - came}
-        if began > first:
+        if number:
             ns["retry"] = began - first
         return values, ns
 
@@ -184,14 +185,13 @@ def _time(said: Any, key: str, most: int) -> int | None:
 def main(argv: Sequence[str]) -> int:
     """Answers the parent's lines."""
     began = time.monotonic_ns()
-    import tritonclient
     from tritonclient import http  # noqa: F401
 
     imported = time.monotonic_ns()
     try:
         client = Client(argv[0], Path(argv[1]), float(argv[2]))
         loaded = time.monotonic_ns()
-        versions = {"tritonclient": tritonclient.__version__}
+        versions = {"tritonclient": importlib.metadata.version("tritonclient")}
         worker.serve(imported - began, loaded - imported, versions, client.predict, int(argv[3]))
     except LokmaError as error:
         sys.stderr.write(f"{error}\n")

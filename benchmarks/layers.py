@@ -29,14 +29,16 @@ ROWS = 15  # of a table; the rest is one line
 COLUMNS = ("operator", "backend", "count", "ms", "share")
 
 
-def layers(path: str | Path, artifact: str | None = None, against: str | None = None, threads: int = 1) -> list[Any]:
+def layers(
+    path: str | Path, artifact: str | None = None, against: str | None = None, threads: int | None = None
+) -> list[Any]:
     """The operators of one artifact, or of two.
 
     Args:
         path: a bundle.
         artifact: its id; None takes the first that runs here.
         against: another's id.
-        threads: cores for one inference.
+        threads: cores for one inference; None takes those here, at most 4.
 
     Returns:
         For each `{"artifact", "engine", "threads", "total_ns", "rows": [{"operator", "backend", "count", "ns",
@@ -48,7 +50,7 @@ def layers(path: str | Path, artifact: str | None = None, against: str | None = 
     """
     from edge_runtime import engines
 
-    bundle = open_bundle(path)
+    bundle, threads = open_bundle(path), threads or engines.default_threads()
     runnable = [one.id for one in bundle.artifacts if engines.available(one.engine)]
     if artifact is None and not runnable:
         raise Missing(f"nothing here can run {path}; `lokma doctor` says what to install")

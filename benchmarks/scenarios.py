@@ -79,7 +79,7 @@ class Scenario:
         """
         if self.name == "Offline":
             rate = self.qps or 1e9 / usual_ns
-            return [0] * max(self.min_queries, math.ceil(SPARE * rate * self.min_duration_s))
+            return [0] * max(self.min_queries, math.ceil(round(SPARE * rate * self.min_duration_s, 6)))
         assert self.qps is not None
         found: list[int] = []
         draw, at = random.Random(self.seed), 0.0

@@ -227,14 +227,14 @@ def serve(import_ns: int, load_ns: int, versions: Mapping[str, str], predict: Pr
         meter = _meter() if asked.get("energy") else None
         cpu, began = time.process_time_ns(), time.monotonic_ns()
         if asked.get("at_ns") is None:
-            answers = [_answer(predict, given, time.monotonic_ns()) for given in asked["inputs"]]
+            answers = [answered(predict, given, time.monotonic_ns()) for given in asked["inputs"]]
         else:
             answers = _arriving(predict, asked["inputs"], asked["at_ns"], at_once)
         spent = {"cpu_began_ns": cpu, "cpu_ns": time.process_time_ns(), "wall_ns": time.monotonic_ns() - began}
         _say({"answers": answers, "peak_rss_bytes": peak_rss_bytes(), **spent, **(meter.read() if meter else {})})
 
 
-def _answer(predict: Predict, given: Any, arrived_ns: int, began_ns: int | None = None) -> dict[str, Any]:
+def answered(predict: Predict, given: Any, arrived_ns: int, began_ns: int | None = None) -> dict[str, Any]:
     """One answer; its time counts from its arrival, and what it waited before it began is its queue."""
     try:
         values, stages = predict(given)
@@ -261,7 +261,7 @@ def _arriving(predict: Predict, inputs: Sequence[Any], at_ns: Sequence[int], at_
                 return
             arrived = start + at_ns[number]
             time.sleep(max(0, arrived - time.monotonic_ns()) / 1e9)
-            answers[number] = _answer(predict, inputs[number], arrived, max(arrived, time.monotonic_ns()))
+            answers[number] = answered(predict, inputs[number], arrived, max(arrived, time.monotonic_ns()))
 
     if at_once == 1:  # in this thread: engines keep their pools, and tracebacks their way out
         work()
