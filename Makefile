@@ -4,7 +4,7 @@ BIN := .venv/bin
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-arm check fix wheels docs results fuzz bench-check zoo clean
+.PHONY: help install demo test test-arm check fix wheels docs results fuzz bench-check cluster client-kserve soak serving-studies zoo clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -83,6 +83,19 @@ fuzz: install    ## five minutes of hostile manifests, zips and pictures
 
 bench-check: install  ## the budgets, about half an hour (after make results; the export's B2 row: python -m benchmarks.export_times_budget)
 	@status=0; for room in runtime export serving bench; do $(BIN)/python -m benchmarks.$${room}_budget || status=1; done; exit $$status
+
+cluster: install  ## add Ray Serve to .venv, for lokma serve --engine ray
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,cluster]'
+
+client-kserve: install  ## the kserve SDK in an environment of its own, for make serving-studies
+	test -x .venv-kserve/bin/python || $(PYTHON) -m venv .venv-kserve
+	.venv-kserve/bin/python -m pip install --quiet kserve==0.21.0
+
+soak: install    ## ten minutes at twice the server's capacity; goes on where it was cut off
+	$(BIN)/python -m benchmarks.serving_studies soak
+
+serving-studies: cluster client-kserve  ## what serving_budget reads: a killed replica, 10,000 hostile cases, kserve's client
+	@status=0; for study in kill fuzz kserve; do $(BIN)/python -m benchmarks.serving_studies $$study || status=1; done; exit $$status
 
 zoo: install     ## 24 networks of torchvision through the main recipes, 90 minutes at most; goes on where it was cut off
 	$(BIN)/python -m benchmarks.zoo_budget

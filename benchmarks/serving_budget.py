@@ -1,8 +1,9 @@
 """The server's budget: how much of a core's inference reaches its clients, and what the way there costs.
 
 `python -m benchmarks.serving_budget [--json]` starts the servers on one core and asks them from another, in turns
-(about eight minutes), appends one record, prints each row and exits 1 where one does not hold. LitServe pins other
-versions of what we use: give a Python that has it, `--litserve ../litserve/bin/python`, and it is compared too.
+(about six minutes), appends one record, prints each row and exits 1 where one does not hold. LitServe pins other
+versions of what we use: give a Python that has it, `--litserve ../litserve/bin/python`, and it is compared too. What
+takes longer is read from the newest records of `benchmarks.serving_studies`, with their age.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import paired, results
+from benchmarks import paired, results, serving_studies
 from benchmarks.cloud import protocol
 from benchmarks.cloud.load import Came, header, http_request, offered
 from benchmarks.environment import busy, host
@@ -38,7 +40,7 @@ from train.data import image_data
 from train.provenance import commit
 
 BUNDLE, ARTIFACT = Path("bundles") / "foodvision-mini", "onnx-fp32"
-CLIENTS, WINDOW_S, MEASURE_S = 16, 2.0, 330.0
+CLIENTS, WINDOW_S, MEASURE_S = 16, 1.0, 300.0
 RIVALS = Path(__file__).resolve().parent / "cloud" / "rivals"
 PICTURES = 650
 PATH = "/v2/models/{name}/infer"
@@ -87,7 +89,7 @@ def systems(scratch: Path, pixels: bytes, litserve: Path | None) -> Iterator[Sys
         def started(*command: Any) -> subprocess.Popen[str]:
             words = ["taskset", "-c", str(cores[0]), *map(str, command)]
             pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            running = subprocess.Popen(words, text=True, **pipes)
+            running = subprocess.Popen(words, text=True, start_new_session=True, **pipes)
             stack.callback(_stop, running)
             return running
 
@@ -112,15 +114,16 @@ def systems(scratch: Path, pixels: bytes, litserve: Path | None) -> Iterator[Sys
 
 
 def _stop(running: subprocess.Popen[str]) -> None:
+    """Ends a server and the processes that it started: LitServe's outlive it."""
     for pipe in (running.stdin, running.stdout):
         if pipe is not None:
             pipe.close()
     running.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         running.wait(10)
-    except subprocess.TimeoutExpired:
-        running.kill()
-        running.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
 
 
 def _asked(child: subprocess.Popen[str], rows: int, seconds: float) -> float:
@@ -258,6 +261,7 @@ def run(scratch: Path, litserve: Path | None, rounds: int, window: float) -> Ite
         yield from timed
     if not rounds:
         _record(bundle, found, [*rows, *timed], samples)
+    yield from serving_studies.recorded(results.read().records)
 
 
 def _record(bundle: Any, found: Systems, rows: Sequence[Row], samples: Samples) -> None:

@@ -5,42 +5,54 @@ Each route reads, asks a model and writes; what they refuse is raised, and answe
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import ClientDisconnect
 
 import edge_runtime
 from benchmarks.cloud import document, pictures, protocol
-from benchmarks.cloud.batching import Answer
-from benchmarks.cloud.limits import LIMITS, Doors, Limits, response_to
+from benchmarks.cloud.desk import Desk, Lane, timing
+from benchmarks.cloud.limits import LIMITS, App, Doors, Limits, Log, response_to
 from benchmarks.cloud.metrics import CONTENT_TYPE, Metrics
-from benchmarks.cloud.models import Model, Models
-from benchmarks.cloud.refusals import Refused, error_body, status_of
+from benchmarks.cloud.models import Models
+from benchmarks.cloud.refusals import error_body
 from edge_runtime.errors import BadInput, LokmaError
 
-_log = logging.getLogger(__name__)
+INFER, VERSIONED = "/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"
 
 
-def server(models: Models, limits: Limits = LIMITS, token: str | None = None) -> Doors:
+def server(models: Models, limits: Limits = LIMITS, token: str | None = None, log: Log | None = None) -> Doors:
     """The whole server as an ASGI app, with its doors.
 
     Args:
         models: what it serves; closed when it ends.
         limits: what one client may ask.
         token: what clients must send; None lets everybody in.
+        log: told of each answered request.
     """
     metrics = Metrics(models)
-    return Doors(application(models, limits, metrics), limits, metrics, token)
+    desk = Desk(limits, metrics)
+    return Doors(application(models, desk), limits, metrics, token, _lanes(models, desk), log)
 
 
-def application(models: Models, limits: Limits, metrics: Metrics) -> FastAPI:
+def _lanes(models: Models, desk: Desk) -> dict[str, App]:
+    """Every address of a model's `infer`, with and without a version."""
+    lanes: dict[str, App] = {}
+    for model in models.all():
+        newest = models.find(model.name)
+        for pattern, asked in ((INFER, newest), (VERSIONED, model)):
+            lane = ServerErrorMiddleware(Lane(desk, asked, pattern), handler=_broken)
+            lanes[pattern.format(name=model.name, version=model.version)] = lane
+    return lanes
+
+
+def application(models: Models, desk: Desk) -> FastAPI:
     """The routes, without doors."""
     decoders = pictures.Decoders()
 
@@ -66,15 +78,6 @@ def application(models: Models, limits: Limits, metrics: Metrics) -> FastAPI:
             return endpoint
 
         return register
-
-    async def run(model: Model, tensor: memoryview, rows: int) -> Answer:
-        try:
-            async with asyncio.timeout(limits.request_s):
-                answer = await model.answer(tensor, rows)
-        except TimeoutError as error:
-            raise Refused(504, f"{model.name} did not answer within {limits.request_s:g} s") from error
-        metrics.ran(model, answer)
-        return answer
 
     @app.get("/v2/health/live", **document.HEALTH)
     async def live() -> Response:
@@ -107,17 +110,10 @@ def application(models: Models, limits: Limits, metrics: Metrics) -> FastAPI:
     async def infer(request: Request) -> Response:
         """Answers tensors, as JSON or with the binary-tensor extension."""
         model = models.find(*_asked(request))
-        model.batcher.refuse_full()  # before its body is read
-        body = await request.body()
-        asked = protocol.read_request(body, request.headers.get(protocol.HEAD_LENGTH), model.takes, model.gives)
-        answer = await run(model, asked.tensor, asked.rows)
-        said = {"queue_ns": answer.queue_ns, "inference_ns": answer.inference_ns, "batch": answer.batch}
-        written, head = protocol.write_response(model.name, model.version, asked, model.gives, answer.values, said)
-        headers = {"Server-Timing": _timing(answer)}
-        if head is None:
-            return Response(written, headers=headers, media_type="application/json")
-        headers["Inference-Header-Content-Length"] = str(head)
-        return Response(written, headers=headers, media_type="application/octet-stream")
+        model.queue.refuse_full()  # before its body is read
+        length = request.headers.get(protocol.HEAD_LENGTH)
+        written, headers = await desk.infer(model, length, await request.body())
+        return Response(written, headers=headers)
 
     @app.post("/predict", **document.with_model(document.PREDICT, models.names()))
     async def predict(request: Request) -> Response:
@@ -127,17 +123,17 @@ def application(models: Models, limits: Limits, metrics: Metrics) -> FastAPI:
         image = model.spec.image
         if image is None:
             raise BadInput(f"{model.name} takes no pictures; ask it by /v2/models/{model.name}/infer")
-        model.batcher.refuse_full()
+        model.queue.refuse_full()
         name, encoded = await pictures.uploaded(request)
         pixels, ms = await decoders.pixels(encoded, image)
-        answer = await run(model, memoryview(pixels), 1)
+        answer = await desk.run(model, memoryview(pixels), 1)
         line = pictures.line_of(name, model, answer, ms, top)
-        return JSONResponse(line, headers={"Server-Timing": _timing(answer)})
+        return JSONResponse(line, headers={"Server-Timing": timing(answer)})
 
     @app.get("/metrics", **document.METRICS)
     async def read_metrics() -> Response:
         """Counters for Prometheus."""
-        return Response(metrics.text(), media_type=CONTENT_TYPE)
+        return Response(desk.metrics.text(), media_type=CONTENT_TYPE)
 
     return app
 
@@ -146,14 +142,8 @@ def _asked(request: Request) -> tuple[str, str | None]:
     return request.path_params["name"], request.path_params.get("version")
 
 
-def _timing(answer: Answer) -> str:
-    return f"queue;dur={answer.queue_ns / 1e6:.3f}, inference;dur={answer.inference_ns / 1e6:.3f}"
-
-
 async def _refusal(request: Request, error: Any) -> Response:
-    if status_of(error) == 500:
-        _log.error("%s", error, extra={"request_id": request.state.request_id})
-    return response_to(error)
+    return response_to(error, request.state.request_id)
 
 
 async def _http_refusal(_: Request, error: Any) -> Response:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
+import os
 import signal
 import socket
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from benchmarks.cloud import log
 from benchmarks.cloud.app import server
 from benchmarks.cloud.batching import QUEUE, WAIT_MS
 from benchmarks.cloud.connections import Connection, most_connections
 from benchmarks.cloud.limits import LIMITS, TOKEN, Doors, Limits, read_token
 from benchmarks.cloud.models import Batching, Models, open_models
 from edge_runtime.arguments import Parser, parser_of
-from edge_runtime.errors import BadRequest
+from edge_runtime.errors import BadRequest, Missing
 
 PORT = 8000
 
@@ -36,18 +38,57 @@ def main(argv: list[str]) -> int:
     if not 0 <= args.port <= 65535:
         raise BadRequest(f"--port must be from 0 to 65535; got {args.port}")
     token = read_token(args.token_file)
+    if args.engine == "ray":
+        return _on_ray(args)
+    if args.address or args.replicas:
+        raise BadRequest("--address and --replicas go with --engine ray")
     limits = replace(LIMITS, connections=most_connections(LIMITS.connections))
     with bound(args.host, args.port) as listening:
         batching = Batching(args.max_batch, args.max_wait_ms, args.queue)
         models = open_models(args.bundles, args.artifact, args.threads, batching)
-        app = server(models, limits, token)
+        app = server(models, limits, token, log.answered)
         tls = {"ssl_certfile": args.ssl_certfile, "ssl_keyfile": args.ssl_keyfile}
         running = uvicorn_server(app, limits, **tls)
         _announce(args, listening, models, token)
         for stop in (signal.SIGINT, signal.SIGTERM):
             signal.signal(stop, signal.SIG_IGN)  # uvicorn takes them while it runs, and repeats them after
-        _log_to_stderr()
+        log.to_stderr()
         running.run(sockets=[listening])
+    return 0
+
+
+def _on_ray(args: Any) -> int:
+    """Serves as a Ray Serve application until it is told to stop."""
+    try:
+        from benchmarks.cloud import cluster
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise Missing("--engine ray needs Ray Serve: pip install --editable '.[cluster]'") from error
+    if os.environ.get(TOKEN) and args.token_file is None:
+        raise BadRequest(f"{TOKEN} does not reach the replicas; give a file that every node has by --token-file")
+    least, _, most = (args.replicas or "1:4").partition(":")
+    if not (least.isdigit() and (most or least).isdigit()):
+        raise BadRequest(f"--replicas is a number, or two as in 1:4; got {args.replicas!r}")
+    asked = cluster.Cluster(
+        bundles=[str(Path(one).resolve()) if Path(one).exists() else one for one in args.bundles],
+        artifact=args.artifact,
+        threads=args.threads,
+        replicas=(int(least), int(most or least)),
+        batching={"max_batch": args.max_batch, "max_wait_ms": args.max_wait_ms, "queue": args.queue},
+        token_file=None if args.token_file is None else str(args.token_file.resolve()),
+    )
+    with bound(args.host, args.port) as free:
+        port = free.getsockname()[1]
+    http = {"host": args.host, "port": port, "ssl_certfile": args.ssl_certfile, "ssl_keyfile": args.ssl_keyfile}
+    cluster.run(asked, args.address, {key: value for key, value in http.items() if value is not None})
+    stopped = threading.Event()
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda *_: stopped.set())  # after Ray's own, which abort
+    url = f"{'https' if args.ssl_certfile else 'http'}://{args.host}:{port}"
+    print(json.dumps({"url": url, "engine": "ray"}) if args.json else f"{url}/docs; Ctrl-C ends it", flush=True)
+    stopped.wait()
+    cluster.stop(args.address)
     return 0
 
 
@@ -95,6 +136,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--queue", type=int, default=QUEUE, metavar="N", help=f"most requests that wait ({QUEUE})")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help=f"clients must send this token (or {TOKEN})")
+    parser.add_argument("--engine", choices=("process", "ray"), default="process", help="one process, or Ray Serve")
+    parser.add_argument("--address", metavar="ADDR", help="with --engine ray: a running cluster (else one is started)")
+    parser.add_argument("--replicas", metavar="N[:M]", help="with --engine ray: of each model, N to M (1:4)")
     parser.add_argument("--ssl-certfile", metavar="FILE", help="serve https with this certificate")
     parser.add_argument("--ssl-keyfile", metavar="FILE", help="and its key")
     return parser
@@ -108,10 +152,10 @@ def _announce(args: Any, listening: socket.socket, models: Models, token: str | 
         {
             "name": one.name,
             "version": one.version,
-            "artifact": one.predictor.artifact.id,
-            "engine": one.predictor.artifact.engine,
-            "threads": one.predictor.session.threads,
-            "max_batch": one.batcher.max_batch,
+            "artifact": one.artifact.id,
+            "engine": one.artifact.engine,
+            "threads": one.threads,
+            "max_batch": one.max_batch,
         }
         for one in models.all()
     ]
@@ -124,25 +168,3 @@ def _announce(args: Any, listening: socket.socket, models: Models, token: str | 
     if token is None and args.host not in ("127.0.0.1", "::1", "localhost"):
         print("lokma: whoever reaches this port can use it; --token-file asks for a token", file=sys.stderr)
     print(f"{url}/docs shows what it answers; Ctrl-C ends it", flush=True)
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        keys = ("request_id", "method", "path", "status", "ms")
-        found = {key: vars(record)[key] for key in keys if key in vars(record)}
-        line = {"time": self.formatTime(record), "level": record.levelname, "said": record.getMessage(), **found}
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_JsonLines())
-    for name in ("benchmarks.cloud", "uvicorn.error", "edge_runtime"):
-        log = logging.getLogger(name)
-        log.addHandler(handler)
-        log.setLevel(logging.INFO if name == "benchmarks.cloud" else logging.WARNING)
-        log.propagate = False

@@ -9,12 +9,13 @@ import hashlib
 import hmac
 import logging
 import os
+import random
 import re
 import time
-import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from starlette.responses import Response
@@ -23,6 +24,7 @@ from benchmarks.cloud.metrics import Metrics
 from benchmarks.cloud.refusals import Refused, body_of, headers_of, status_of
 from edge_runtime.errors import BadRequest, LokmaError, one_line
 
+_log = logging.getLogger(__name__)
 TOKEN = "LOKMA_TOKEN"
 OPEN = ("/v2/health/live", "/v2/health/ready")  # what asks these has no token: a load balancer, systemd, Kubernetes
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -30,6 +32,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Log = Callable[[str, str, str, int, float], None]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
@@ -48,12 +51,28 @@ LIMITS = Limits()
 
 
 class Doors:
-    """Wraps the app: the token, the size of a body, a request id, one line in the log, the metrics."""
+    """Wraps the app: the token, the size of a body, a request id, one line in the log, the metrics.
 
-    def __init__(self, app: Any, limits: Limits, metrics: Metrics, token: str | None = None) -> None:
-        self.app, self.limits, self.metrics = app, limits, metrics
+    Args:
+        app: what is behind them.
+        limits: what a client may bring.
+        metrics: where each request is counted.
+        token: what clients must send; None lets everybody in.
+        lanes: addresses that are POSTed to without the app's routing.
+        log: told of each answered request.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        limits: Limits,
+        metrics: Metrics,
+        token: str | None = None,
+        lanes: Mapping[str, App] = MappingProxyType({}),
+        log: Log | None = None,
+    ) -> None:
+        self.app, self.limits, self.metrics, self.lanes, self.log = app, limits, metrics, lanes, log
         self._token = None if token is None else _digest(token.encode())
-        self._log = logging.getLogger(__name__)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -61,7 +80,7 @@ class Doors:
             await self.app(scope, receive, send)
             return
         start, status = time.perf_counter(), 499  # 499: the client left before there was an answer
-        headers = dict(scope["headers"])
+        headers, method, path = dict(scope["headers"]), scope["method"], scope["path"]
         request_id = _request_id(headers.get(b"x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
 
@@ -72,36 +91,26 @@ class Doors:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
-        refused = self._refused(scope["path"], headers)
         try:
-            if refused is not None:
-                await response_to(refused)(scope, receive, sent)
-            else:
-                await self.app(scope, _bounded(receive, self.limits.body_bytes), sent)
+            self._refuse(path, headers)
+            app = self.lanes.get(path, self.app) if method == "POST" else self.app
+            await app(scope, _bounded(receive, self.limits.body_bytes), sent)
+        except LokmaError as error:
+            await response_to(error, request_id)(scope, receive, sent)
         finally:
             spent = time.perf_counter() - start
-            route = getattr(scope.get("route"), "path", "other")
-            self.metrics.answered(scope["method"], route, status, spent)
-            self._log.info(
-                "answered",
-                extra={
-                    "request_id": request_id,
-                    "method": scope["method"],
-                    "path": one_line(scope["path"])[:200],
-                    "status": status,
-                    "ms": round(spent * 1000, 3),
-                },
-            )
+            self.metrics.answered(method, getattr(scope.get("route"), "path", "other"), status, spent)
+            if self.log is not None:
+                self.log(request_id, method, one_line(path)[:200], status, round(spent * 1000, 3))
 
-    def _refused(self, path: str, headers: dict[bytes, bytes]) -> Refused | None:
+    def _refuse(self, path: str, headers: dict[bytes, bytes]) -> None:
         if self._token is not None and path not in OPEN and not self._knows(headers.get(b"authorization", b"")):
-            return Refused(401, "a valid bearer token is needed", {"WWW-Authenticate": "Bearer"})
+            raise Refused(401, "a valid bearer token is needed", {"WWW-Authenticate": "Bearer"})
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            return Refused(415, "bodies are read as they are; send it without Content-Encoding")
+            raise Refused(415, "bodies are read as they are; send it without Content-Encoding")
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length[:20]) > self.limits.body_bytes:
-            return too_large(self.limits.body_bytes)
-        return None
+            raise too_large(self.limits.body_bytes)
 
     def _knows(self, authorization: bytes) -> bool:
         scheme, _, given = authorization.partition(b" ")
@@ -114,8 +123,10 @@ def too_large(most: int) -> Refused:
     return Refused(413, f"a body may have at most {most:,} bytes")
 
 
-def response_to(error: LokmaError) -> Response:
-    """The answer to a request that cannot be met."""
+def response_to(error: LokmaError, request_id: str) -> Response:
+    """The answer to a request that cannot be met; the log tells what the answer does not."""
+    if status_of(error) == 500:
+        _log.error("%s", error, extra={"request_id": request_id})
     return Response(body_of(error), status_of(error), headers_of(error), media_type="application/json")
 
 
@@ -144,7 +155,9 @@ def _digest(token: bytes) -> bytes:
 
 def _request_id(given: bytes | None) -> str:
     """The client's, so that its log and ours can be put side by side, where it is harmless; else a new one."""
-    return given.decode() if given is not None and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given.decode()
+    return f"{random.getrandbits(128):032x}"  # to tell requests apart, no secret: uuid4 asks the kernel
 
 
 def _bounded(receive: Receive, most: int) -> Receive:

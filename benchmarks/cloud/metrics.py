@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -41,18 +43,20 @@ class Metrics:
         )
         waiting = Gauge("lokma_waiting", "requests in the queue", ("model", "version"), registry=self._registry)
         for model in models.all():
-            waiting.labels(model.name, model.version).set_function(model.batcher.waiting)
+            waiting.labels(model.name, model.version).set_function(model.queue.waiting)
+
+        self._series = functools.cache(lambda metric, *labels: metric.labels(*labels))  # looked up for each request
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts one answered request."""
-        self._requests.labels(method if method in _METHODS else "other", route, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._series(self._requests, method if method in _METHODS else "other", route, status).inc()
+        self._series(self._seconds, route).observe(seconds)
 
     def ran(self, model: Model, answer: Answer) -> None:
         """Counts one inference."""
-        self._stages.labels(model.name, model.version, "queue").observe(answer.queue_ns / 1e9)
-        self._stages.labels(model.name, model.version, "inference").observe(answer.inference_ns / 1e9)
-        self._rows.labels(model.name, model.version).observe(answer.batch)
+        self._series(self._stages, model.name, model.version, "queue").observe(answer.queue_ns / 1e9)
+        self._series(self._stages, model.name, model.version, "inference").observe(answer.inference_ns / 1e9)
+        self._series(self._rows, model.name, model.version).observe(answer.batch)
 
     def text(self) -> bytes:
         """All of it in Prometheus's text format."""

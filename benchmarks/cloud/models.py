@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import Any, Protocol
 
 from benchmarks.cloud import protocol
 from benchmarks.cloud.batching import QUEUE, WAIT_MS, Answer, Batcher, best_batch
 from edge_runtime import load
-from edge_runtime.bundle import open_bundle
+from edge_runtime.bundle import Artifact, Bundle, open_bundle
 from edge_runtime.errors import BadInput, BadRequest, EngineError
 from edge_runtime.postprocess import Prediction
 from edge_runtime.predictor import Predictor
-from edge_runtime.spec import DTYPES
+from edge_runtime.spec import DTYPES, TensorSpec
 
 _NAME = re.compile(r"[^/\\%?#\s]{1,200}")  # what may stand in a path of the protocol
 _TOGETHER = {"onnxruntime"}  # a .pte is exported for one sample
@@ -36,26 +35,46 @@ class Batching:
 BATCHING = Batching()
 
 
-class Model:
-    """One bundle's artifact that is served: its predictor and its queue."""
+class Queue(Protocol):
+    """What stands between a model's requests and its engine: a `Batcher` here, replicas in a cluster."""
 
-    def __init__(self, name: str, version: int, predictor: Predictor, batching: Batching) -> None:
-        self.name, self.version, self.predictor, self.spec = name, version, predictor, predictor.spec
-        self.takes, self.gives = predictor.spec.inputs[0], predictor.spec.outputs[0]
-        self._together = predictor.artifact.engine in _TOGETHER
-        row_bytes = int(np.prod(self.takes.sample_shape)) * DTYPES[self.takes.dtype][1]
-        self.run(bytes(row_bytes), 1)  # an engine's first run is slow; no client should be the one to wait
-        best = (batching.max_batch or best_batch(self.run, row_bytes)) if self._together else 1
-        self.batcher = Batcher(name, self.run, best, batching.max_wait_ms, batching.queue)
+    def waiting(self) -> int:
+        """How many requests wait."""
 
-    def run(self, tensor: memoryview | bytes, rows: int) -> memoryview:
-        """Some rows in the model's units to their outputs, flat bytes both."""
-        session, key = self.predictor.session, self.takes.name
-        if self._together or rows == 1:
-            return session.run({key: tensor})[self.gives.name].cast("B")
+    def refuse_full(self) -> None:
+        """Raises Refused where no more can wait."""
+
+    async def submit(self, tensor: memoryview, rows: int) -> Answer:
+        """Runs one request's rows."""
+
+    async def close(self) -> None:
+        """Ends it; what still waits is refused."""
+
+
+class Engine:
+    """A loaded artifact as a function of flat bytes: some rows in the model's units to their outputs."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor, self._session = predictor, predictor.session
+        self._takes, self._gives = predictor.spec.inputs[0].name, predictor.spec.outputs[0].name
+        self.together = predictor.artifact.engine in _TOGETHER
+
+    def __call__(self, tensor: memoryview | bytes, rows: int) -> memoryview:
+        """Runs `rows` rows: together where the engine can, else one by one."""
+        if self.together or rows == 1:
+            return self._session.run({self._takes: tensor})[self._gives].cast("B")
         view, width = memoryview(tensor), len(tensor) // rows
-        parts = (session.run({key: view[at : at + width]})[self.gives.name] for at in range(0, len(view), width))
-        return memoryview(b"".join(parts))
+        parts = (view[at : at + width] for at in range(0, len(view), width))
+        return memoryview(b"".join([self._session.run({self._takes: part})[self._gives] for part in parts]))
+
+
+class Model:
+    """One bundle's artifact that is served: what it takes and gives, and its queue."""
+
+    def __init__(self, bundle: Bundle, artifact: Artifact, queue: Queue, threads: int, max_batch: int) -> None:
+        self.name, self.version, self.spec = bundle.name, bundle.version, bundle.spec
+        self.artifact, self.queue, self.threads, self.max_batch = artifact, queue, threads, max_batch
+        self.takes, self.gives = bundle.spec.inputs[0], bundle.spec.outputs[0]
 
     async def answer(self, tensor: memoryview, rows: int) -> Answer:
         """Runs one request through the queue.
@@ -64,15 +83,15 @@ class Model:
             Refused: the queue is full.
             EngineError: the engine failed, or answered with something that is not a finite number.
         """
-        found = await self.batcher.submit(tensor, rows)
-        if not np.isfinite(np.frombuffer(found.values, self.gives.dtype)).all():
+        found = await self.queue.submit(tensor, rows)
+        if not all(map(math.isfinite, found.values.cast("f"))):  # every spec's output is float32
             raise EngineError(f"{self.name} answered with numbers that are not finite")
         return found
 
     def prediction(self, answer: Answer, ms: dict[str, float]) -> Prediction:
         """One row's answer as the device gives it; `ms` is filled with the stages that run here."""
         start = time.perf_counter_ns()
-        values = tuple(answer.values.cast("f"))  # every spec's output is float32
+        values = tuple(answer.values.cast("f"))
         ms["inference"] = answer.inference_ns / 1e6
         ms["postprocess"] = (time.perf_counter_ns() - start) / 1e6
         return Prediction(self.spec.task, self.spec.labels, values, ms, self.gives.unit, self.spec.unsure_below)
@@ -82,7 +101,7 @@ class Model:
         return {
             "name": self.name,
             "versions": [str(version) for version in versions],
-            "platform": _PLATFORMS[self.predictor.artifact.engine],
+            "platform": _PLATFORMS[self.artifact.engine],
             "inputs": [protocol.metadata(self.takes)],
             "outputs": [protocol.metadata(self.gives)],
         }
@@ -134,10 +153,9 @@ class Models:
         return [model for versions in self._by_name.values() for model in versions.values()]
 
     async def close(self) -> None:
-        """Ends the queues and frees the models."""
+        """Ends the queues."""
         for model in self.all():
-            await model.batcher.close()
-            model.predictor.close()
+            await model.queue.close()
 
 
 def open_models(
@@ -155,10 +173,31 @@ def open_models(
         BadRequest: a bundle twice, no such artifact, or a name that cannot stand in an address.
         BadInput, BadBundle, Missing, EngineError: as `edge_runtime.load`.
     """
-    opened = []
-    for path in paths:
-        bundle = open_bundle(path)
-        if not _NAME.fullmatch(bundle.name) or bundle.name in (".", ".."):
-            raise BadRequest(f"{bundle.name!r} cannot stand in an address: a served name has no space or slash")
-        opened.append(Model(bundle.name, bundle.version, load(path, artifact, threads), batching))
-    return Models(opened)
+    return Models([_opened(served_bundle(path), path, artifact, threads, batching) for path in paths])
+
+
+def served_bundle(path: str) -> Bundle:
+    """A bundle whose name can stand in an address.
+
+    Raises:
+        BadRequest: it cannot.
+        BadBundle: it cannot be read.
+    """
+    bundle = open_bundle(path)
+    if not _NAME.fullmatch(bundle.name) or bundle.name in (".", ".."):
+        raise BadRequest(f"{bundle.name!r} cannot stand in an address: a served name has no space or slash")
+    return bundle
+
+
+def row_bytes(takes: TensorSpec) -> int:
+    """How many bytes one sample has."""
+    return math.prod(takes.sample_shape) * DTYPES[takes.dtype][1]
+
+
+def _opened(bundle: Bundle, path: str, artifact: str | None, threads: int | None, batching: Batching) -> Model:
+    predictor = load(path, artifact, threads)
+    engine, width = Engine(predictor), row_bytes(predictor.spec.inputs[0])
+    engine(bytes(width), 1)  # an engine's first run is slow; no client should be the one to wait
+    best = (batching.max_batch or best_batch(engine, width)) if engine.together else 1
+    queue = Batcher(bundle.name, engine, best, batching.max_wait_ms, batching.queue)
+    return Model(bundle, predictor.artifact, queue, predictor.session.threads, best)

@@ -91,7 +91,7 @@ def top_of(request: Request) -> int:
 
 def line_of(name: str, model: Model, answer: Answer, ms: dict[str, float], top: int) -> dict[str, Any]:
     """The object that `lokma run --json` prints for one input."""
-    artifact, found = model.predictor.artifact, model.prediction(answer, ms)
+    artifact, found = model.artifact, model.prediction(answer, ms)
     line: dict[str, Any] = {"input": name, "artifact": artifact.id, "engine": artifact.engine}
     if found.task == "policy":
         line.update(action=found.action, label=found.label)

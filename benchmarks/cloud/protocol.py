@@ -31,6 +31,7 @@ HEAD_LENGTH = "inference-header-content-length"
 DATATYPES = {"uint8": "UINT8", "int32": "INT32", "int64": "INT64", "float32": "FP32"}
 MAX_ROWS = 1024  # of one request
 _KINDS = {"uint8": "iu", "int32": "iu", "int64": "iu", "float32": "iuf"}  # numpy's kinds that JSON numbers may be of
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 _MEANS_ELSE = ("classification", "shared_memory_region", "sequence_id")  # to ignore these would be another answer
 
 
@@ -247,7 +248,7 @@ def _refuse_infinite(values: Any, spec: TensorSpec) -> None:
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _COMPACT.encode(value).encode()
 
 
 def _short(value: Any) -> str:

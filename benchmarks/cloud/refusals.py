@@ -30,6 +30,10 @@ class Refused(LokmaError):
         self.status = status
         self.headers = dict(headers or {})
 
+    def __reduce__(self) -> tuple[type[Refused], tuple[int, str, dict[str, str]]]:
+        """As its arguments: a replica refuses in another process."""
+        return Refused, (self.status, str(self), self.headers)
+
 
 def status_of(error: LokmaError) -> int:
     """The HTTP status of an error."""

@@ -194,19 +194,19 @@ def test_without_the_token_nothing_is_told(policy):
 def test_what_breaks_inside_is_not_told_outside(policy, caplog):
     with serving(policy.folder, artifact="onnx-fp32") as server:
         model = server.models.find(None)
-        run = model.batcher._run
+        run = model.queue._run
 
         def broken(tensor, rows):
             raise ZeroDivisionError("the secret of /srv/models")
 
-        model.batcher._run = broken
+        model.queue._run = broken
         came = server.ask("POST", "/v2/models/tiny-balance/infer", GOOD)
         assert (came.status, came.error) == (500, "the server failed; its log says more")
         until = time.monotonic() + 5
         while "the secret of /srv/models" not in caplog.text:  # it is logged after the answer
             assert time.monotonic() < until
             time.sleep(0.01)
-        model.batcher._run = run
+        model.queue._run = run
         assert server.ask("POST", "/v2/models/tiny-balance/infer", GOOD).status == 200
 
 

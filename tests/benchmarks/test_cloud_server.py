@@ -154,18 +154,21 @@ def test_two_versions_of_a_bundle_are_served_side_by_side(pictures, tmp_path):
 def test_a_full_queue_answers_503_at_once_and_the_next_request_works(policy):
     with serving(policy.folder, artifact="onnx-fp32", batching=Batching(1, queue=2)) as server:
         model = server.models.find(None)
-        gate, run = threading.Event(), model.batcher._run
+        gate, begun, run = threading.Event(), threading.Event(), model.queue._run
 
         def slow(tensor, rows):
+            begun.set()
             assert gate.wait(10)
             return run(tensor, rows)
 
-        model.batcher._run = slow
+        model.queue._run = slow
         body, headers = protocol.write_request(np.zeros(4, np.float32), 1, model.takes, binary=True)
         with ThreadPoolExecutor(3) as clients:
             path = "/v2/models/tiny-balance/infer"
-            taken = [clients.submit(server.ask, "POST", path, body, headers) for _ in range(3)]
-            while model.batcher.waiting() < 2:
+            taken = [clients.submit(server.ask, "POST", path, body, headers)]
+            assert begun.wait(10)  # it runs; the next two wait
+            taken += [clients.submit(server.ask, "POST", path, body, headers) for _ in range(2)]
+            while model.queue.waiting() < 2:
                 time.sleep(0.005)
             start = time.perf_counter()
             came = server.ask("POST", path, body, headers)
@@ -182,8 +185,8 @@ def test_a_request_that_takes_too_long_is_answered_504(policy):
 
     with serving(policy.folder, artifact="onnx-fp32", limits=Limits(request_s=0.1)) as server:
         model = server.models.find(None)
-        gate, run = threading.Event(), model.batcher._run
-        model.batcher._run = lambda tensor, rows: gate.wait(10) and run(tensor, rows)
+        gate, run = threading.Event(), model.queue._run
+        model.queue._run = lambda tensor, rows: gate.wait(10) and run(tensor, rows)
         body, headers = protocol.write_request(np.zeros(4, np.float32), 1, model.takes, binary=False)
         came = server.ask("POST", "/v2/models/tiny-balance/infer", body, headers)
         gate.set()

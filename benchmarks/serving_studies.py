@@ -1,0 +1,326 @@
+"""What of the server's budget takes minutes or another environment: each a command, each one record.
+
+`python -m benchmarks.serving_studies NAME`, NAME of `STUDIES`: `soak` (ten minutes at twice the capacity; a minute a
+record, so that it goes on where it was cut off), `kill` (a Ray replica killed under load), `fuzz` (10,000 cases of
+schemathesis), `kserve` (the SDK's client, after `make client-kserve`). It prints its rows and exits 1 where one does
+not hold; `benchmarks.serving_budget` reads the newest record of each and says its age.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import results
+from benchmarks.cloud import protocol
+from benchmarks.cloud.load import http_request, offered
+from benchmarks.environment import busy, host
+from benchmarks.paired import Row, row
+from edge_runtime import examples, load
+from edge_runtime.bundle import open_bundle
+from edge_runtime.errors import EngineError, LokmaError, Missing
+from edge_runtime.measure import quantile
+from train.provenance import commit
+
+FOOD = Path("bundles") / "foodvision-mini"
+KSERVE = Path(".venv-kserve") / "bin" / "python"
+CLIENT = Path(__file__).resolve().parent / "cloud" / "rivals" / "kserve_client.py"
+MINUTES, OVERLOAD, DEADLINE_MS, REJECTED_MS, GROWTH = 10, 2, 30_000, 50, 1.05
+CASES, ALL_BACK_S = 10_000, 30
+Found = tuple[list[Row], dict[str, Any]]
+
+
+def bundle_path() -> str:
+    """The food bundle where it was made, else the digits that lokma ships."""
+    return str(FOOD.resolve()) if (FOOD / "manifest.json").is_file() else str(examples.path("digits.zip"))
+
+
+@contextlib.contextmanager
+def served(*arguments: str, core: int | None = None) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """`lokma serve` in a process of its own: its port, and itself.
+
+    Raises:
+        EngineError: it does not start.
+    """
+    words = [sys.executable, "-m", "edge_runtime.cli", "serve", *arguments, "--port", "0", "--json"]
+    pin = [] if core is None else ["taskset", "-c", str(core)]
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_OVERRIDE_RESOURCES": '{"CPU": 8}'}
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    running = subprocess.Popen([*pin, *words], env=environment, **pipes)
+    try:
+        assert running.stdout is not None
+        line = next((line for line in running.stdout if line.startswith('{"url"')), None)
+        if line is None:
+            raise EngineError("lokma serve does not start")
+        yield int(json.loads(line)["url"].rsplit(":", 1)[1]), running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(60)
+        running.kill()
+        running.communicate()
+
+
+def one_request(path: str) -> bytes:
+    """A request of one seeded sample, binary."""
+    bundle = open_bundle(path)
+    takes = bundle.spec.inputs[0]
+    pixels = np.random.default_rng(7).integers(0, 256, takes.sample_shape, np.uint8).tobytes()
+    return http_request(f"/v2/models/{bundle.name}/infer", *protocol.write_request(pixels, 1, takes, binary=True))
+
+
+def soak() -> Found:
+    """Twice what the server can answer, minute by minute: who is refused is so at once, who is taken in time."""
+    path, cores = bundle_path(), sorted(os.sched_getaffinity(0))
+    before = _minutes_of_this_commit()
+    run, done = (before[0]["scenario"]["run"], [one["minute"] for one in before]) if before else (uuid.uuid4().hex, [])
+    with served(path, "--artifact", "onnx-fp32", "--threads", "1", core=cores[0]) as (port, running):
+        os.sched_setaffinity(0, {cores[-1]})
+        request = one_request(path)
+        capacity = 1e9 / offered(port, [request], 16, 5).ns_per_answer
+        while len(done) < MINUTES:
+            minute = asyncio.run(_overloaded(port, request, OVERLOAD * capacity, 60.0))
+            minute["rss_bytes"] = _rss(running.pid)
+            minute["process"] = running.pid
+            done.append(minute)
+            _append("soak-minute", [], {"minute": minute}, run=run, capacity=capacity)
+            sys.stderr.write(json.dumps(minute) + "\n")
+        os.sched_setaffinity(0, set(cores))
+    last = [one for one in done if one["process"] == done[-1]["process"]]
+    grown = last[-1]["rss_bytes"] / last[0]["rss_bytes"]
+    failed = sum(one["failed"] for one in done)
+    late, slow = (max(one[key] for one in done) for key in ("accepted_max_ms", "rejected_max_ms"))
+    taken, refused = (sum(one[key] for one in done) for key in ("accepted", "rejected"))
+    n = taken + refused
+    return [
+        row("soak: requests neither answered nor refused", failed, 0, failed == 0, n, f"{MINUTES} minutes"),
+        row("soak: RSS at the end against the first minute", grown, GROWTH, grown <= GROWTH, len(last)),
+        row("soak: slowest refusal, ms", slow, REJECTED_MS, refused > 0 and slow < REJECTED_MS, refused),
+        row("soak: slowest answer, ms", late, DEADLINE_MS, late <= DEADLINE_MS, taken),
+    ], {"minutes": done}
+
+
+def _minutes_of_this_commit() -> list[dict[str, Any]]:
+    """The minutes of the newest run of this commit, on this machine, that has not ended."""
+    here, now = host()["fingerprint"], commit()
+    found = [
+        entry
+        for entry in results.read().records
+        if entry["scenario"].get("study") == "soak-minute"
+        and entry["host"].get("fingerprint") == here
+        and entry.get("commit") == now
+    ]
+    run = [entry for entry in found if entry["scenario"]["run"] == found[-1]["scenario"]["run"]]
+    return [{**entry, **entry["samples"]} for entry in run] if 0 < len(run) < MINUTES else []
+
+
+async def _overloaded(port: int, request: bytes, rate: float, seconds: float) -> dict[str, Any]:
+    """Requests at a fixed rate, whatever comes back; a connection that is free is taken again."""
+    free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    times: dict[bytes, list[float]] = {b"200": [], b"503": []}
+    failed = 0
+
+    async def one() -> None:
+        nonlocal failed
+        try:
+            line = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
+            start = time.perf_counter()
+            line[1].write(request)
+            head = await line[0].readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            await line[0].readexactly(int(length[1]) if length else 0)
+            spent = (time.perf_counter() - start) * 1000
+        except (OSError, asyncio.IncompleteReadError):
+            failed += 1
+            return
+        status = head[9:12]
+        if status in times:
+            times[status].append(spent)
+            free.append(line)
+        else:
+            failed += 1
+
+    begun = time.perf_counter()
+    tasks: set[asyncio.Task[None]] = set()
+    sent = 0
+    while time.perf_counter() - begun < seconds:
+        due = int((time.perf_counter() - begun) * rate)
+        for _ in range(due - sent):
+            task = asyncio.create_task(one())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        sent = due
+        await asyncio.sleep(0.002)
+    await asyncio.gather(*tasks)
+    for _, writer in free:
+        writer.close()
+    said: dict[str, Any] = {"rate": rate, "failed": failed}
+    for status, name in ((b"200", "accepted"), (b"503", "rejected")):
+        found = times[status] or [0.0]
+        said[name] = len(times[status])
+        said |= {f"{name}_p50_ms": quantile(found, 0.5), f"{name}_p99_ms": quantile(found, 0.99)}
+        said[f"{name}_max_ms"] = max(found)
+    return said
+
+
+def _rss(pid: int) -> int:
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) * 1024  # type: ignore[index]
+
+
+def kill() -> Found:
+    """A Ray replica killed under load: every request is answered, and the rate comes back."""
+    path = bundle_path()
+    arguments = (path, "--engine", "ray", "--artifact", "onnx-fp32", "--threads", "1", "--replicas", "2")
+    with served(*arguments) as (port, _):
+        request, name = one_request(path), open_bundle(path).name
+        usual = quantile([1e9 / offered(port, [request], 8, 2).ns_per_answer for _ in range(4)][1:], 0.5)
+        (victim, *_rest) = replicas(name)
+        timer = threading.Timer(1.0, os.kill, (victim, signal.SIGKILL))
+        timer.start()
+        start, rates, back = time.monotonic(), [], None
+        while time.monotonic() - start < ALL_BACK_S + 1:
+            rates.append(1e9 / offered(port, [request], 8, 2).ns_per_answer)  # raises where one is not answered
+            if back is None and victim not in replicas(name) and len(replicas(name)) == 2 and rates[-1] >= 0.9 * usual:
+                back = time.monotonic() - start - 1
+        timer.join()
+    holds = back is not None and back <= ALL_BACK_S
+    note = f"{usual:.0f} answers a second before; then, each two seconds: {', '.join(f'{one:.0f}' for one in rates)}"
+    return [
+        row("kill -9 of a Ray replica: requests lost", 0, 0, True, round(2 * sum(rates)), "8 clients, 2 replicas"),
+        row("kill -9 of a Ray replica: s until 0.9 of the rate, 2 replicas", back, ALL_BACK_S, holds, len(rates), note),
+    ], {"usual": [usual], "rates": rates}
+
+
+def replicas(name: str) -> list[int]:
+    """The processes that Ray runs a model in: it names a worker by its deployment."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"ray::ServeReplica:lokma:{name}".encode() in file.read_bytes():
+                found.append(int(file.parent.name))
+    return sorted(found)
+
+
+def fuzz() -> Found:
+    """Schemathesis against the server's own document."""
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    digits, policy = (str(examples.path(one)) for one in ("digits.zip", "cartpole.zip"))
+    with (
+        tempfile.TemporaryDirectory(prefix="lokma-fuzz-") as folder,
+        served(digits, policy, "--artifact", "onnx-fp32", "--max-batch", "4") as (port, running),
+    ):
+        options = ["--phases", "fuzzing", "--max-examples", str(CASES // 6), "--seed", "7", "--checks", checks]
+        url = f"http://127.0.0.1:{port}/openapi.json"
+        command = [sys.executable, "-m", "schemathesis.cli", "run", url, *options]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        alive = running.poll() is None
+    count = re.search(r"([\d,]+) generated", done.stdout)
+    cases = int(count[1].replace(",", "")) if count else 0
+    clean = done.returncode == 0 and alive
+    note = "" if clean else done.stdout[-500:]
+    return [
+        row("schemathesis: cases without a 500", cases if clean else 0, CASES, clean and cases >= CASES, cases, note)
+    ], {}
+
+
+def kserve() -> Found:
+    """The kserve SDK's client gets edge_runtime's answers, one at a time and sixteen.
+
+    Raises:
+        Missing: its environment was not made.
+    """
+    if not KSERVE.is_file():
+        raise Missing(f"{KSERVE} is not here: make client-kserve makes it (it needs a package index)")
+    path = bundle_path()
+    bundle, predictor = open_bundle(path), load(path, "onnx-fp32", 1)
+    takes, gives = bundle.spec.inputs[0], bundle.spec.outputs[0]
+    given = np.random.default_rng(7).integers(0, 256, (16, *takes.sample_shape), np.uint8)
+    wanted = [np.frombuffer(predictor.session.run({takes.name: one[None]})[gives.name], np.float32) for one in given]
+    shape = ",".join(map(str, takes.sample_shape))
+    with served(path, "--artifact", "onnx-fp32", "--threads", "1") as (port, _):
+        command = [KSERVE, CLIENT, f"http://127.0.0.1:{port}", bundle.name, takes.name, gives.name, shape]
+        done = subprocess.run(list(map(str, command)), input=given.tobytes(), capture_output=True)
+    if done.returncode:
+        raise EngineError(f"the kserve client failed: {done.stderr.decode(errors='replace')[-300:]}")
+    far, exact, count = 0.0, 0, 0
+    for line in map(json.loads, done.stdout.splitlines()):
+        for answer, one in zip(line["answers"], wanted, strict=True):
+            got = np.frombuffer(bytes.fromhex(answer), np.float32)
+            far, count = max(far, float(np.abs(got - one).max())), count + 1
+            exact += int(line["concurrency"] == 1 and got.tobytes() == one.tobytes())
+    return [
+        row("kserve's client, 1 to 16 at once: largest difference of an answer", far, 1e-5, far <= 1e-5, count),
+        row("kserve's client, one at a time: equal to the bit", exact, 32, exact == 32, 32),
+    ], {}
+
+
+STUDIES: Mapping[str, Callable[[], Found]] = {"soak": soak, "kill": kill, "fuzz": fuzz, "kserve": kserve}
+
+
+def recorded(records: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The rows of each study's newest record, with its commit and time; a study that was not run says so."""
+    rows: list[Row] = []
+    for name in STUDIES:
+        newest = [e for e in records if e["scenario"].get("study") == name and e["scenario"].get("budget") == "serving"]
+        if not newest:
+            how = f"not run: python -m benchmarks.serving_studies {name}"
+            rows.append(row(name, None, None, None, 0, how))
+            continue
+        entry = newest[-1]
+        age = f"measured {entry['time']} at {entry.get('commit')}"
+        rows += [{**one, "note": "; ".join(filter(None, [one["note"], age]))} for one in entry["rows"]]
+    return rows
+
+
+def _append(study: str, rows: Sequence[Row], samples: Mapping[str, Any], **scenario: Any) -> None:
+    bundle = open_bundle(bundle_path())
+    entry = results.record(
+        kind="study",
+        commit=commit(),
+        bundle={"name": bundle.name, "version": bundle.version},
+        artifact={"id": "onnx-fp32"},
+        target="cloud",
+        host=host(),
+        scenario={"budget": "serving", "study": study, **scenario},
+        latency_ns=[],
+        rows=list(rows),
+        samples=dict(samples),
+        validity={"valid": True, "flags": list(busy())},
+    )
+    results.append([entry], results.folder() / f"{host()['fingerprint']}.jsonl")
+
+
+def main(argv: list[str]) -> int:
+    """Runs one study and prints its rows."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_studies", description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=list(STUDIES))
+    args = parser.parse_args(argv)
+    try:
+        rows, samples = STUDIES[args.name]()
+        _append(args.name, rows, samples)
+    except LokmaError as error:
+        sys.stderr.write(f"serving_studies: {error}\n")
+        return error.exit_code
+    for one in rows:
+        sys.stdout.write(json.dumps(one) + "\n")
+    return 0 if all(one["holds"] for one in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
