@@ -74,7 +74,7 @@ results: install  ## measure again what RESULTS.md reports (after make demo)
 	@for bundle in foodvision-mini cartpole; do LOKMA_RESULTS=results/fresh $(BIN)/lokma bench bundles/$$bundle --cold-starts 30 --anyway || exit 1; done
 	-LOKMA_RESULTS=results/fresh $(BIN)/python -m benchmarks.runtime_budget
 	-LOKMA_RESULTS=results/fresh $(BIN)/python -m benchmarks.decode_drift
-	cat results/fresh/*.jsonl > results/reference.jsonl
+	$(BIN)/python -m benchmarks.reference results/fresh/*.jsonl
 	$(MAKE) docs
 
 fuzz: install    ## five minutes of hostile manifests, zips and pictures

@@ -98,6 +98,20 @@ class Prediction:
         """A policy's greedy action."""
         return self.index if self.task == "policy" else None
 
+    def fields(self, k: int = 3) -> dict[str, Any]:
+        """The answer as `lokma run --json` and the server's `/predict` say it, without its times.
+
+        Raises:
+            BadRequest: as `top`.
+        """
+        if self.task == "policy":
+            said: dict[str, Any] = {"action": self.action, "label": self.label}
+        elif self.task == "regression":
+            said = {"value": self.value, "unit": self.unit}
+        else:
+            said = {"top": [{"label": label, "probability": round(p, 6)} for label, p in self.top(k)]}
+        return said if self.unsure_below is None else {**said, "unsure": self.unsure}
+
     def as_array(self) -> Any:
         """The values as a numpy array of float32, shape (outputs,). Imports numpy."""
         import numpy as np

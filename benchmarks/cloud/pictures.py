@@ -92,13 +92,5 @@ def top_of(request: Request) -> int:
 def line_of(name: str, model: Model, answer: Answer, ms: dict[str, float], top: int) -> dict[str, Any]:
     """The object that `lokma run --json` prints for one input."""
     artifact, found = model.artifact, model.prediction(answer, ms)
-    line: dict[str, Any] = {"input": name, "artifact": artifact.id, "engine": artifact.engine}
-    if found.task == "policy":
-        line.update(action=found.action, label=found.label)
-    elif found.task == "regression":
-        line.update(value=found.value, unit=found.unit)
-    else:
-        line.update(top=[{"label": label, "probability": round(p, 6)} for label, p in found.top(top)])
-    if found.unsure_below is not None:
-        line.update(unsure=found.unsure)
+    line = {"input": name, "artifact": artifact.id, "engine": artifact.engine, **found.fields(top)}
     return {**line, "ms": {stage: round(spent, 3) for stage, spent in ms.items()}}

@@ -79,14 +79,7 @@ def _answers(
         except LokmaError as error:
             yield {**line, "error": str(error)}
             continue
-        if answer.task == "policy":
-            line.update(action=answer.action, label=answer.label)
-        elif answer.task == "regression":
-            line.update(value=answer.value, unit=answer.unit)
-        else:
-            line.update(top=[{"label": label, "probability": round(p, 6)} for label, p in answer.top(top)])
-        if answer.unsure_below is not None:
-            line.update(unsure=answer.unsure)
+        line.update(answer.fields(top))
         if threshold is not None:
             line.update(labels=answer.labels_at(threshold))
         yield {**line, "ms": {stage: round(ms, 3) for stage, ms in answer.ms.items()}}
