@@ -8,7 +8,6 @@ measured is a record too, with its `failure`.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import logging
 import uuid
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import figures, report, results
+from benchmarks import figures, network, report, results
 from benchmarks.environment import as_installed, host
 from benchmarks.evaluation import Work, work_of
 from benchmarks.passes import PASSES, WARM_UP, Measured, block_size, measure
@@ -30,6 +29,7 @@ from edge_runtime.errors import BadRequest, LokmaError, Missing
 from train.provenance import commit
 
 log = logging.getLogger(__name__)
+STOPPED = "stopped"  # what Ctrl-C left unmeasured is no record: a resumed run measures it
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Plan:
         if self.networks and ("cloud", "") not in wanted:
             raise BadRequest("--network lies between `lokma serve` and its client: add cloud to --on")
         for profile in self.networks:  # an unknown one is refused before anything is measured
-            importlib.import_module("benchmarks.network").describe(profile)
+            network.describe(profile)
 
     def key(self, bundle_sha256: str) -> str:
         """The same for the same question about the same bundle on the same machine: what a resumed grid goes by."""
@@ -160,7 +160,7 @@ def _bundle(path: str | Path, plan: Plan, flags: Sequence[str], resume: bool) ->
     doubts = clock.doubts()
     records = [_record(note, system, measured[system.name], doubts) for system in chosen]
     stopped = any(one.partial for one in measured.values())
-    records = [entry for entry in records if not (stopped and "failure" in entry and not entry["failure"]["what"])]
+    records = [entry for entry in records if entry.get("failure", {}).get("what") != STOPPED]
     records += [_failed(note, name, error) for name, error in failed]
     if ("phone", "") in parsed(plan.on):
         records += _phones(note)
@@ -228,7 +228,7 @@ def _record(note: Note, system: System, found: Measured, doubts: Sequence[str]) 
     plan, inputs = note.plan, len(note.work.inputs)
     latencies, a_pass = figures.latencies_of(found, inputs)
     if not latencies:
-        stop = {"what": "", "detail": "stopped by Ctrl-C before it was measured"}
+        stop = {"what": STOPPED, "detail": "stopped by Ctrl-C before it was measured"}
         lost = figures.unanswered(found)
         none = {"what": "NoAnswer", "detail": f"no query was answered: {lost['kinds']}"} if lost else stop
         return _nothing(note, system.name, system.target, system.artifact, found.failure or none, system.fields)

@@ -1,7 +1,7 @@
 """An emulated network between a server and a client on this machine: two namespaces, joined by a link with a profile.
 
 >>> describe("lte")["rtt_ms"], describe("lte")["emulated"]
-(70.0, True)
+(70, True)
 >>> with opened("lte") as link:                                                          # doctest: +SKIP
 ...     server = link.run_server(["python", "-m", "http.server", "--bind", link.address])
 ...     subprocess.run(link.client(["curl", f"http://{link.address}:8000"]))

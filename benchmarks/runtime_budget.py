@@ -54,8 +54,9 @@ def rows(records: Sequence[Record]) -> list[Row]:
 
 def _run(records: Sequence[Record], name: str) -> list[Record]:
     for group in reversed(runs(records)):
-        if group[0]["bundle"]["name"] == name and any(entry["target"] == "eager" for entry in group):
-            return group
+        here = [entry for entry in group if entry["target"] in ("device", "eager") and entry["latency_ns"]]
+        if group[0]["bundle"]["name"] == name and {"device", "eager"} <= {entry["target"] for entry in here}:
+            return here
     raise Missing(f"no run of {name} with its eager baseline on this machine is on record: lokma bench bundles/{name}")
 
 

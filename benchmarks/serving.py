@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import json
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import client
+from benchmarks import client, network
 from edge_runtime import tuned
 from edge_runtime.bundle import Artifact
 from edge_runtime.errors import Missing, NoAnswer
@@ -46,7 +45,6 @@ def system(asked: Asked, artifact: Artifact, profile: str) -> System:
     note = "server and client share this machine"
     fields: dict[str, Any] = {"network": {"profile": "loopback", "emulated": False}}
     if profile:
-        network = importlib.import_module("benchmarks.network")
         fields = {"network": network.describe(profile)}
         note += f"; the network {profile} between them is emulated"
     return System(
@@ -63,10 +61,10 @@ def _standing(
     asked: Asked, artifact: Artifact, profile: str, fields: dict[str, Any], stack: contextlib.ExitStack
 ) -> Start:
     """Starts the server, and the link where there is one; gives what starts a client."""
-    bundle, prefix, address = asked.bundle.source.path, (), "127.0.0.1"
+    bundle, address = asked.bundle.source.path, "127.0.0.1"
+    prefix: Sequence[str] = ()
     server_prefix: Sequence[str] = ()
     if profile:
-        network = importlib.import_module("benchmarks.network")
         link = stack.enter_context(network.opened(profile))
         server_prefix, prefix, address = link.server_prefix, link.client_prefix, link.address
         fields["network"] = link.describe()

@@ -232,3 +232,24 @@ def test_minute_one_is_set_against_the_last(folder):
 def test_the_bundle_of_a_manifest_without_data_says_what_to_do(pictures):
     with pytest.raises(BadBundle, match="does not say what data it is judged on; export it again, or give --data"):
         work_of(open_bundle(pictures.folder))
+
+
+def test_ctrl_c_appends_what_was_measured_then_ends_and_a_resumed_grid_measures_it_again(folder, monkeypatch):
+    asked = []
+
+    class Stopping(passes.Child):
+        def ask(self, inputs, at_ns=None):
+            asked.append(inputs)
+            if len(asked) == 60:  # in the third pass over 24 pictures
+                raise KeyboardInterrupt
+            return super().ask(inputs, at_ns)
+
+    monkeypatch.setattr(passes, "Child", Stopping)
+    plan = Plan(on=("device",), artifacts=("onnx-fp32",), threads=1, cold_starts=1, data=folder / "mine", anyway=True)
+    found = []
+    with pytest.raises(KeyboardInterrupt):
+        found += grid([folder / "tiny-shapes"], plan)
+    (kept,) = results.read().records
+    assert kept["n"] == 48 and "partial: stopped by Ctrl-C" in kept["validity"]["flags"]
+    (again,) = grid([folder / "tiny-shapes"], plan, resume=True)
+    assert again["n"] == 96 and not any(flag.startswith("partial") for flag in again["validity"]["flags"])
