@@ -27,7 +27,7 @@ VERBS = {
     "tune": ("measure which artifact is fastest on this device", "edge_runtime.commands.tune:main", ""),
     "doctor": ("say what this device can do and what it lacks", "edge_runtime.commands.doctor:main", ""),
     "install": ("install a bundle here or, over ssh, there; list, go back", "edge_runtime.commands.install:main", ""),
-    "bench": ("measure a bundle against eager torch: appends to results/", "benchmarks.cli:main", "bench"),
+    "bench": ("measure bundles here, on GPUs, clouds, ssh and phones: one table", "benchmarks.cli:main", "bench"),
     "serve": ("answer over HTTP: the Open Inference Protocol v2", "benchmarks.cloud.cli:main", "cloud"),
     "dashboard": ("show the results as a page", "mobile_demo.cli:dashboard", "demo"),
     "phone": ("serve a page that runs a bundle on the phone", "mobile_demo.cli:phone", "demo"),
