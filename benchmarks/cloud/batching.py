@@ -31,7 +31,7 @@ from benchmarks.cloud.refusals import Refused
 QUEUE = 64  # requests: the last of them waits 2 s for a model of 30 ms
 WAIT_MS = 0.0  # batches form while one runs; who waits for more lets the processor idle
 MAX_BATCH = 16
-HANDOVER_MS = 0.3  # what a batch costs the server beside its rows: two threads take turns with a cold cache
+HANDOVER_MS = 0.6  # what a batch costs the server beside its rows: two threads take turns with a cold cache
 NEAR = 1.05  # of the lowest cost a row: a smaller batch answers sooner, and so short a look varies by a few percent
 _PROBE_S = 1.5
 

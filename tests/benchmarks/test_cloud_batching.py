@@ -137,7 +137,7 @@ def test_the_best_batch_is_the_smallest_that_is_nearly_as_fast():
         return memoryview(tensor)
 
     def by_row(tensor, rows):
-        time.sleep(0.01 * rows)
+        time.sleep(0.02 * rows)
         return memoryview(tensor)
 
     assert best_batch(fixed_cost, 1) == 16
