@@ -15,7 +15,7 @@ from edge_runtime.arguments import Parser
 from edge_runtime.errors import BadInput, Missing
 from mobile_demo.server import PORT, serve
 
-NEEDS = ("streamlit", "altair", "pandas")
+NEEDS = ("streamlit", "altair", "pandas", "babel", "duckdb")
 PHONE_NEEDS = ("starlette", "uvicorn", "segno")
 PHONE_PORT = 8600
 

@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks import report
-from mobile_demo.dashboard import views
-from mobile_demo.dashboard.answer import answer
+from mobile_demo.dashboard import compare, views
 from mobile_demo.dashboard.runs import Record, Run, runs
 from mobile_demo.words import Words
 
-COLUMNS = 7  # all of the page's but the last, whose flags stand in a sentence under the table
+COLUMNS = [0, 1, 2, 3, 5, 6, 7]  # of the page's; what no record of the reference has, and the flags, stay out
 _PLAIN = str.maketrans({"\xa0": " ", "\u2060": None})  # a page that people edit holds no letter they cannot see
 
 
@@ -34,12 +33,13 @@ def _run(run: Run, words: Words) -> str:
 
 
 def _table(run: Run, words: Words) -> str:
-    lines = [views.heads(run, words)[:COLUMNS]]
-    for row in views.rows(answer(run), words):
-        name, accuracy, *figures = row.cells[:COLUMNS]
+    heads = compare.heads(run.task == "policy", words)
+    lines = [[heads[i] for i in COLUMNS]]
+    for row in compare.rows(run.systems, words):
+        name, accuracy, *figures = (row.cells[i] for i in COLUMNS)
         beside = (f" ({under})" if under else "" for under in row.under[:2])
-        lines.append((name + next(beside), accuracy + next(beside), *figures))
-    widths = [max(len(line[i].translate(_PLAIN)) for line in lines) for i in range(COLUMNS)]
+        lines.append([name + next(beside), accuracy + next(beside), *figures])
+    widths = [max(len(line[i].translate(_PLAIN)) for line in lines) for i in range(len(COLUMNS))]
     written = [
         [cell.translate(_PLAIN).ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
     ]

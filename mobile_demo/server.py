@@ -1,4 +1,4 @@
-"""The dashboard's server: Streamlit in a child process, from free port to healthy to ended.
+"""The server of all pages: Streamlit in a child process, from free port to healthy to ended.
 
 >>> with serve(Path("results"), Path("bundles"), port=8501) as url:                     # doctest: +SKIP
 ...     print(url)
@@ -22,6 +22,7 @@ from edge_runtime.errors import BadRequest, Missing
 
 ROOT = Path(__file__).resolve().parent.parent
 APP = ROOT / "mobile_demo" / "dashboard" / "app.py"
+SERVING = APP.with_name("serving.py")
 PORT = 8501  # Streamlit's own
 HEALTHY_WITHIN_S = 60.0
 ENDED_WITHIN_S = 5.0
@@ -50,8 +51,8 @@ def serve(results: Path, bundles: Path, port: int = PORT) -> Iterator[str]:
 
 
 def start(results: Path, bundles: Path, port: int) -> subprocess.Popen[bytes]:
-    """The child process. Everything but the port stands in `.streamlit/config.toml` beside the app."""
-    command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
+    """The child process. Everything but the port stands in `.streamlit/config.toml` beside it."""
+    command = [sys.executable, "-m", "streamlit", "run", str(SERVING), "--server.port", str(port)]
     path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)
     folders = {"LOKMA_RESULTS": str(results.resolve()), "LOKMA_BUNDLES": str(bundles.resolve())}
     return subprocess.Popen(

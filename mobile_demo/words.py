@@ -1,4 +1,4 @@
-"""Every sentence of the pages in English and Turkish, and numbers and dates as each language writes them.
+"""Every sentence of the pages in English and Turkish, and numbers and dates as each language writes them (Babel).
 
 >>> english, turkish = Words("en"), Words("tr")
 >>> english.percent(0.967), turkish.percent(0.967)
@@ -11,20 +11,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from babel.dates import format_datetime, format_timedelta
+from babel.lists import format_list
+from babel.numbers import format_decimal, format_percent, format_scientific
 
 from mobile_demo.catalogue import CATALOGUE
 
 LANGUAGES = {"en": "English", "tr": "Türkçe"}
-_MONTHS = {
-    "en": "January February March April May June July August September October November December",
-    "tr": "Ocak Şubat Mart Nisan Mayıs Haziran Temmuz Ağustos Eylül Ekim Kasım Aralık",
-}
-# (nanoseconds, unit, digits), largest first
+# (nanoseconds, unit, digits), largest first; Babel writes 12,4 msn, people and TERMS write 12,4 ms
 _TIMES = {
     "en": ((1e9, "s", 2), (1e6, "ms", 1), (1e3, "µs", 1)),
     "tr": ((1e9, "sn", 2), (1e6, "ms", 1), (1e3, "µs", 1)),
 }
+_PERCENT = {"en": "#,##0{}\xa0%", "tr": "%#,##0{}"}
 _JOINED = "\u2060"  # no line break beside the dash
 _SPACE = "\xa0"  # a number and its unit stay on one line
 
@@ -48,19 +50,26 @@ class Words:
 
     def number(self, value: float, digits: int = 0) -> str:
         """A number with the language's decimal and thousands separators."""
-        written = f"{value:,.{digits}f}"
-        return written.translate(str.maketrans(",.", ".,")) if self.language == "tr" else written
+        return str(format_decimal(value, f"#,##0{_decimals(digits)}", locale=self.language))
 
     def percent(self, share: float, digits: int = 1) -> str:
         """A share of 1 as percent: `96.7 %`, `%96,7`."""
-        written = self.number(share * 100, digits)
-        return f"%{written}" if self.language == "tr" else f"{written}{_SPACE}%"
+        pattern = _PERCENT[self.language].format(_decimals(digits))
+        return str(format_percent(share, pattern, locale=self.language))
 
     def duration(self, nanoseconds: float) -> str:
         """A time in the unit that keeps it short: µs below 1 ms, seconds from 1 s on."""
         times = _TIMES[self.language]
         size, unit, digits = next((row for row in times if nanoseconds >= row[0]), times[-1])
         return self.number(nanoseconds / size, digits) + _SPACE + unit
+
+    def scientific(self, value: float) -> str:
+        """A number over many orders of magnitude: `2.8E-6`."""
+        return str(format_scientific(value, "0.0E0", locale=self.language))
+
+    def listed(self, names: Iterable[str]) -> str:
+        """Names as a sentence lists them: `a, b and c`."""
+        return str(format_list(list(names), locale=self.language)).replace(", and ", " and ")
 
     def ratio(self, value: float) -> str:
         """One figure over another, with two digits that say something: `0.31`, `0.027`."""
@@ -78,6 +87,13 @@ class Words:
         return f"{low}{_JOINED}–{_JOINED}{high}" if self.language == "tr" else f"{low} to {high}"
 
     def moment(self, time: datetime) -> str:
-        """A date and time: `23 November 2026, 09:22 UTC`."""
-        month = _MONTHS[self.language].split()[time.month - 1]
-        return f"{time.day} {month} {time.year}, {time:%H:%M} {time.tzname() or ''}".strip()
+        """A date and time in UTC: `23 November 2026, 09:22 UTC`."""
+        return f"{format_datetime(time, 'd MMMM y, HH:mm', tzinfo=UTC, locale=self.language)} UTC"
+
+    def ago(self, time: datetime, now: datetime) -> str:
+        """How long ago something was: `3 hours ago`, `3 saat önce`."""
+        return str(format_timedelta(min(time - now, -timedelta(seconds=1)), add_direction=True, locale=self.language))
+
+
+def _decimals(digits: int) -> str:
+    return "." + "0" * digits if digits else ""

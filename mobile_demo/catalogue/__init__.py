@@ -5,7 +5,8 @@ Turkish suffixes never follow a placeholder: a name's last vowel is not known he
 
 from __future__ import annotations
 
-from mobile_demo.catalogue import dashboard, phone
+from mobile_demo.catalogue import answer, compare, dashboard, devices, model, phone, terms
 
-CATALOGUE: dict[str, tuple[str, str]] = {**dashboard.TEXTS, **phone.TEXTS}
-assert len(CATALOGUE) == len(dashboard.TEXTS) + len(phone.TEXTS), "two pages share a key"
+PAGES = (dashboard, answer, compare, model, devices, terms, phone)
+CATALOGUE: dict[str, tuple[str, str]] = {key: texts for page in PAGES for key, texts in page.TEXTS.items()}
+assert len(CATALOGUE) == sum(len(page.TEXTS) for page in PAGES), "two pages share a key"

@@ -1,21 +1,27 @@
-"""Which model file should a device run: the answer of one run, by the rule that the page prints.
+"""Which model file keeps an accuracy and a rate on this device: the answer of one run, by a rule that the page prints.
 
 An answer never mixes runs: only within one were the systems interleaved on the same machine.
 
 >>> from benchmarks import results
->>> found = runs(results.read().records)                                                # doctest: +SKIP
->>> answer(found.of("foodvision-mini")[0]).chosen.system                                # doctest: +SKIP
-'xnnpack-int8'
+>>> run = runs(results.read().records).of("foodvision-mini")[0]                         # doctest: +SKIP
+>>> answer(run, Question(floor=0.95, fps=30)).chosen.system                             # doctest: +SKIP
+'onnx-int8'
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks import report
-from mobile_demo.dashboard.runs import Measurement, Run
+from mobile_demo.dashboard.runs import NOT_WHOLE, Measurement, Run
 
-ALLOWED_LOSS = (2, 150)  # right answers that a model file may lose against eager torch, of how many
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked for: the share of right answers, and frames a second."""
+
+    floor: float = 0.95
+    fps: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -33,25 +39,37 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Fate:
-    """Why a model file was not chosen: `why` is a key of the catalogue."""
+class Gate:
+    """One model file before the two demands; `why` is a key of the catalogue, `ratio` is against the chosen one."""
 
     one: Measurement
-    why: str
+    share: float | None
+    accurate: bool
+    fast: bool
+    why: str = ""
     ratio: Ratio | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it meets both."""
+        return self.accurate and self.fast
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run says to "which model file should this device run?"; `verdict` is a catalogue key."""
+    """What one run says to the question; `verdict` is a catalogue key, the gates that keep stand first."""
 
     run: Run
+    question: Question
     verdict: str
-    chosen: Measurement | None = None
-    ratio: Ratio | None = None
-    rival: Measurement | None = None
+    gates: tuple[Gate, ...] = ()
+    against: Ratio | None = None
     noise: Ratio | None = None
-    fates: tuple[Fate, ...] = ()
+
+    @property
+    def chosen(self) -> Measurement | None:
+        """The file that keeps both demands with the lowest median time."""
+        return self.gates[0].one if self.gates and self.gates[0].keeps else None
 
 
 def ratio(one: Measurement, other: Measurement, name: str = "time to answer") -> Ratio | None:
@@ -61,7 +79,7 @@ def ratio(one: Measurement, other: Measurement, name: str = "time to answer") ->
     """
     try:
         found = report.ratios(one.record, other.record)[name]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (*NOT_WHOLE, ZeroDivisionError):
         return None
     return Ratio(*found) if len(found) == 3 else Ratio(found[0], found[0], found[0])
 
@@ -70,49 +88,48 @@ def noise(one: Measurement) -> Ratio | None:
     """The A/A ratio: the later passes against the earlier ones; None where there was one pass."""
     try:
         return Ratio(*report.same_against_itself(one.record))
-    except ValueError:
+    except NOT_WHOLE:
         return None
 
 
-def allowed_loss(n: int) -> int:
-    """How many right answers fewer than eager torch a model file may give on `n` inputs."""
-    return n * ALLOWED_LOSS[0] // ALLOWED_LOSS[1]
+def share(one: Measurement, base: Measurement | None) -> float | None:
+    """What the floor is held against: the share of right answers, or, for a return, its share of eager torch's."""
+    if one.accuracy is None:
+        return None
+    if one.accuracy.right is not None:
+        return one.accuracy.value
+    known = base.accuracy if base else None
+    return one.accuracy.value / known.value if known and known.value else None
 
 
-def answer(run: Run) -> Answer:
-    """The run's answer: the fastest model file that keeps the accuracy, or why that cannot be told.
+def answer(run: Run, question: Question) -> Answer:
+    """The run's answer: the fastest model file that keeps both demands, and why each other one was not taken.
 
-    The rule is what the page prints (`rule_right`, `rule_value`).
+    A rate of N a second is kept where nine in ten answers (p90) come within 1/N s. Two files differ only where the
+    interval of their paired ratio lies above that of a system against itself in the same run.
     """
-    base = run.baseline
-    if not run.device:
-        return Answer(run, "nothing")
-    if base is None or base.accuracy is None:
-        return Answer(run, "no_baseline")
-    own = noise(base)
-    lost = {one.system: why for one in run.device if (why := _loss(one, base))}
-    fates = tuple(Fate(one, lost[one.system]) for one in run.device if one.system in lost)
-    kept = [one for one in run.device if one.system not in lost]
+    gates = [_gate(one, run.baseline, question) for one in run.device]
+    kept, failed = [gate for gate in gates if gate.keeps], [gate for gate in gates if not gate.keeps]
     if not kept:
-        return Answer(run, "unfit", noise=own, fates=fates)
-    if own is None or own.low < 1 - report.NOISE_LIMIT or own.high > 1 + report.NOISE_LIMIT:
-        return Answer(run, "noisy" if own else "uncompared", noise=own, fates=fates)
-    chosen, *others = kept  # the systems of a run stand in the order of their medians
-    against = ratio(chosen, base)
-    pairs = [(one, ratio(one, chosen)) for one in others]
-    if against is None or any(pair is None for _, pair in pairs):
-        return Answer(run, "uncompared", noise=own, fates=fates)
-    fates += tuple(Fate(one, "why_close" if pair and pair.may_be_one else "why_slower", pair) for one, pair in pairs)
-    rival = next((fate for fate in fates if fate.why == "why_close"), None)
-    if rival is not None:
-        return Answer(run, "tie", chosen, rival.ratio, rival.one, own, fates)
-    return Answer(run, "best", chosen, against, None, own, fates)
+        return Answer(run, question, "none" if gates else "nothing", tuple(failed))
+    chosen, base = kept[0].one, run.baseline  # the systems of a run stand in the order of their medians
+    own = noise(base or chosen)
+    others = [_behind(gate, chosen, own.high if own else 1.0) for gate in kept[1:]]
+    unclear = {gate.why for gate in others} - {"why_slower"}
+    verdict = "tie" if unclear == {"why_close"} else "unordered" if unclear else "keeps"
+    against = ratio(chosen, base) if base else None
+    return Answer(run, question, verdict, (kept[0], *others, *failed), against, own)
 
 
-def _loss(one: Measurement, base: Measurement) -> str:
-    """The catalogue's key for why a model file does not keep the accuracy; empty where it does."""
-    if one.accuracy is None or base.accuracy is None:
-        return "why_unmeasured"
-    if one.accuracy.right is not None and base.accuracy.right is not None:
-        return "why_lost" if base.accuracy.right - one.accuracy.right > allowed_loss(one.accuracy.n) else ""
-    return "why_below" if one.accuracy.value < base.accuracy.low else ""
+def _gate(one: Measurement, base: Measurement | None, question: Question) -> Gate:
+    reached = share(one, base)
+    accurate, fast = reached is not None and reached >= question.floor, one.p90_ns * question.fps <= 1e9
+    why = {(True, True): "", (True, False): "why_slow", (False, True): "why_under", (False, False): "why_both"}
+    return Gate(one, reached, accurate, fast, "why_unmeasured" if reached is None else why[accurate, fast])
+
+
+def _behind(gate: Gate, chosen: Measurement, restless: float) -> Gate:
+    """A file that keeps both demands too; slower only where that is more than the machine's own variation."""
+    found = ratio(gate.one, chosen)
+    why = "why_unpaired" if found is None else "why_close" if found.low <= max(1.0, restless) else "why_slower"
+    return replace(gate, why=why, ratio=found)

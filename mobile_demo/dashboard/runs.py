@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks import report
-from edge_runtime.worker import STAGES
-
 Record = Mapping[str, Any]
+STAGES = ("decode", "preprocess", "queue", "network", "inference", "postprocess")
+ON_DEVICES = ("device", "phone", "ssh")  # targets that run a bundle's own files
+NOT_WHOLE = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -31,32 +31,48 @@ class Accuracy:
     n: int
     low: float
     high: float
-    data: str
+    data: str = ""
+    elsewhere: str = ""  # the processor where this very file was judged, if not here
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One system of one run, read from its record; None where the record says that it was not measured."""
+    """One system of one run; None where the record says that it was not measured."""
 
-    record: Record
+    id: str
+    time: datetime
     system: str
     target: str
     engine: str
     precision: str
-    size_bytes: int
+    sha256: str
+    size_bytes: int | None
     p50_ns: int
     p90_ns: int
+    p99_ns: int | None
     p50_interval_ns: tuple[int, int] | None
     stages_ns: Mapping[str, int]
     cold_ns: int | None
     peak_rss_bytes: int | None
     accuracy: Accuracy | None
     valid: bool
+    cpu: str
+    n: int
+    record: Record
 
     @property
     def name(self) -> str:
         """The system's name, with its target where that is not plain from it."""
         return self.system if self.target in ("device", "eager") else f"{self.system} · {self.target}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A system that could not be measured, and the record's own words why."""
+
+    system: str
+    target: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,7 @@ class Run:
     flags: tuple[str, ...]
     notes: tuple[str, ...]
     systems: tuple[Measurement, ...]
+    failures: tuple[Failure, ...] = ()
 
     @property
     def baseline(self) -> Measurement | None:
@@ -82,8 +99,8 @@ class Run:
 
     @property
     def device(self) -> tuple[Measurement, ...]:
-        """The model files that ran on the device."""
-        return tuple(one for one in self.systems if one.target == "device")
+        """The model files that ran on the device, a phone or a machine reached by ssh being one too."""
+        return tuple(one for one in self.systems if one.target in ON_DEVICES)
 
     @property
     def thing(self) -> str:
@@ -101,11 +118,6 @@ class Runs:
     runs: tuple[Run, ...]
     unreadable: int
 
-    @property
-    def bundles(self) -> list[str]:
-        """The bundles' names, the one measured last first."""
-        return list(dict.fromkeys(run.bundle for run in self.runs))
-
     def of(self, bundle: str) -> list[Run]:
         """The runs of one bundle, newest first."""
         return [run for run in self.runs if run.bundle == bundle]
@@ -119,24 +131,75 @@ def runs(records: Iterable[Record]) -> Runs:
         if record["kind"] != "bench":
             continue
         try:
-            _measurement(record), _run([record])  # read once here, so that one bad record spoils no run
-            grouped.setdefault(record["scenario"].get("run", record["id"]), []).append(record)
-        except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
+            _run([record])  # read once here, so that one bad record spoils no run
+            grouped.setdefault(str(record["scenario"]["run"]), []).append(record)
+        except NOT_WHOLE:
             unreadable += 1
     found = sorted(map(_run, grouped.values()), key=lambda run: run.time, reverse=True)
     return Runs(tuple(found), unreadable)
 
 
+def from_row(row: Mapping[str, Any]) -> Measurement:
+    """A measurement from the scalar columns of the view `records`, without its raw samples.
+
+    Raises:
+        ValueError, TypeError, KeyError: the row lacks what a measurement needs.
+    """
+    interval = (row["p50_low_ns"], row["p50_high_ns"])
+    known = row["accuracy"] is not None and row["accuracy_low"] is not None
+    return Measurement(
+        id=row["id"],
+        time=moment(row["time"]),
+        system=str(row["artifact"]),
+        target=row["target"],
+        engine=str(row["engine"] or ""),
+        precision=str(row["precision"] or ""),
+        sha256=str(row["artifact_sha256"] or ""),
+        size_bytes=row["size_bytes"],
+        p50_ns=int(row["p50_ns"]),
+        p90_ns=int(row["p90_ns"]),
+        p99_ns=_whole(row["p99_ns"]),
+        p50_interval_ns=(int(interval[0]), int(interval[1])) if None not in interval else None,
+        stages_ns={stage: int(row[f"{stage}_ns"] or 0) for stage in STAGES},
+        cold_ns=_whole(row["cold_ns"]),
+        peak_rss_bytes=_whole(row["peak_rss_bytes"]),
+        accuracy=Accuracy(
+            str(row["metric"]),
+            float(row["accuracy"]),
+            _whole(row["correct"]),
+            int(row["accuracy_n"]),
+            float(row["accuracy_low"]),
+            float(row["accuracy_high"]),
+        )
+        if known
+        else None,
+        valid=bool(row["valid"]),
+        cpu=str(row["host_cpu"] or "?"),
+        n=int(row["n"] or 0),
+        record={},
+    )
+
+
+def moment(time: str | datetime) -> datetime:
+    """A record's time, in UTC."""
+    return (datetime.fromisoformat(time) if isinstance(time, str) else time).astimezone(UTC)
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
 def _run(group: list[Record]) -> Run:
     first = group[0]
     bundle, host = first["bundle"], first["host"]
-    systems = sorted(map(_measurement, group), key=lambda one: (one.target != "device", one.p50_ns))
-    flags = [flag for record in group for flag in record["validity"].get("flags", [])]
+    measured = [_measurement(record) for record in group if record["latency_ns"]]
+    systems = sorted(measured, key=lambda one: (one.target not in ON_DEVICES, one.p50_ns))
+    flags = [flag for record in group for flag in record["validity"].get("flags") or []]
     flags += ["" for record in group if not record["validity"].get("valid") and not record["validity"].get("flags")]
     notes = [note for record in group for note in record.get("notes") or []]
     return Run(
-        id=str(first["scenario"].get("run", first["id"])),
-        time=datetime.fromisoformat(first["time"]).astimezone(UTC),
+        id=str(first["scenario"]["run"]),
+        time=moment(first["time"]),
         bundle=str(bundle["name"]),
         version=int(bundle["version"]),
         sha256=str(bundle.get("sha256", "")),
@@ -149,33 +212,45 @@ def _run(group: list[Record]) -> Run:
         flags=tuple(dict.fromkeys(map(str, flags))),
         notes=tuple(dict.fromkeys(map(str, notes))),
         systems=tuple(systems),
+        failures=tuple(_failure(record) for record in group if not record["latency_ns"]),
     )
+
+
+def _failure(record: Record) -> Failure:
+    why = record["failure"]
+    said = ": ".join(str(why[key]) for key in ("what", "detail") if why.get(key))
+    return Failure(str(record["artifact"].get("id") or "?"), str(record["target"]), said)
 
 
 def _measurement(record: Record) -> Measurement:
-    artifact, interval, cold = (
-        record["artifact"],
-        record.get("p50_interval_ns"),
-        record.get("cold_start_p50_ns"),
-    )
-    memory = record.get("peak_rss_bytes")
-    if not report.block_medians(record) or int(artifact["size_bytes"]) <= 0:
-        raise ValueError("no latencies, or no size")
+    artifact, interval, cold = record["artifact"], record.get("p50_interval_ns"), record.get("cold_start_p50_ns")
+    starts = record.get("cold_start_ns") or []
+    if cold is None and len(starts) == 1:  # a phone's one start is its own median
+        cold = starts[0] if isinstance(starts[0], Mapping) else {"total": starts[0]}
+    size = artifact.get("size_bytes")
+    if size is not None and int(size) <= 0:
+        raise ValueError("a file of no size")
     return Measurement(
-        record=record,
+        id=str(record["id"]),
+        time=moment(record["time"]),
         system=str(artifact["id"]),
-        target=record["target"],
+        target=str(record["target"]),
         engine=str(artifact["engine"]),
         precision=str(artifact["precision"]),
-        size_bytes=int(artifact["size_bytes"]),
+        sha256=str(artifact.get("sha256") or ""),
+        size_bytes=_whole(size),
         p50_ns=int(record["p50_ns"]),
         p90_ns=int(record["p90_ns"]),
+        p99_ns=_whole(record.get("p99_ns")),
         p50_interval_ns=(int(interval[0]), int(interval[1])) if interval else None,
         stages_ns={stage: int((record.get("stages_ns") or {}).get(stage) or 0) for stage in STAGES},
         cold_ns=int(cold["total"]) if cold else None,
-        peak_rss_bytes=int(memory) if memory else None,
+        peak_rss_bytes=_whole(record.get("peak_rss_bytes") or None),
         accuracy=_accuracy(record.get("accuracy")),
         valid=bool(record["validity"].get("valid")),
+        cpu=str(record["host"].get("cpu") or "?"),
+        n=int(record["n"]),
+        record=record,
     )
 
 

@@ -1,4 +1,4 @@
-"""One input through every artifact of a bundle, side by side: what the page's last section shows.
+"""One input through every artifact of a bundle, and a server in the cloud, side by side.
 
 >>> from edge_runtime import examples, load
 >>> predictor = load(examples.path("digits.zip"))
@@ -9,6 +9,11 @@
 from __future__ import annotations
 
 import io
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +28,8 @@ from mobile_demo.dashboard.views import Row
 from mobile_demo.words import Words
 
 TIMES = 2  # the first answer of a freshly loaded engine is slower than those after it
+CLOUD_WITHIN_S = 15
+MAX_ANSWER_BYTES = 100_000
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,6 @@ class Outcome:
     figure: str = ""
     time: str = ""
     detail: str = ""
-
-
-def folder_of(bundles: Path, name: str) -> Path:
-    """Where a bundle lies: its folder, or the `.zip` beside where the folder would be."""
-    zipped = bundles / f"{name}.zip"
-    return zipped if zipped.is_file() and not (bundles / name).is_dir() else bundles / name
 
 
 def is_there(path: Path) -> bool:
@@ -71,6 +72,33 @@ def ask(predictor: Predictor, given: bytes | Sequence[float], name: str, words: 
     took = words.duration(sum(answer.ms.values()) * 1e6)
     label, figure = _said(answer, predictor.spec, words)
     return Outcome(predictor.artifact.id, predictor.artifact.engine, label, figure, took)
+
+
+def ask_cloud(server: str, spec: ModelSpec, given: bytes, words: Words) -> Outcome:
+    """Asks `lokma serve` (`POST /predict`) with the same picture, twice; the time is the second round trip's.
+
+    A server that refuses, is not there, answers too late or nonsense is an outcome that says so.
+    """
+    address = f"{server.rstrip('/')}/predict?{urllib.parse.urlencode({'model': spec.name, 'top': 1})}"
+    if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
+        return Outcome("cloud", words("cloud_engine"), words("cloud_failed"), detail=server)
+    request = urllib.request.Request(address, data=given, headers={"Content-Type": "application/octet-stream"})
+    try:
+        for _ in range(TIMES):
+            started = time.perf_counter_ns()
+            with urllib.request.urlopen(request, timeout=CLOUD_WITHIN_S) as reply:
+                line = json.loads(reply.read(MAX_ANSWER_BYTES))
+            took = time.perf_counter_ns() - started
+        best = line["top"][0]
+        names = {label.id: getattr(label, words.language) for label in spec.labels}
+        label, share = names.get(best["label"], str(best["label"])), float(best["probability"])
+    except urllib.error.HTTPError as error:
+        said = error.read(300).decode(errors="replace")
+        return Outcome("cloud", words("cloud_engine"), words("cloud_failed"), detail=f"{error.code} {said}")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return Outcome("cloud", words("cloud_engine"), words("cloud_failed"), detail=str(error))
+    artifact = str(line.get("artifact", "cloud"))
+    return Outcome(f"{artifact} · {words('cloud_engine')}", server, label, words.percent(share), words.duration(took))
 
 
 def failed(artifact: str, engine: str, error: LokmaError, words: Words) -> Outcome:
@@ -120,5 +148,7 @@ def _said(answer: Prediction, spec: ModelSpec, words: Words) -> tuple[str, str]:
     if answer.value is not None:
         unit = spec.outputs[0].unit
         return f"{words.number(answer.value, 2)} {unit}".strip(), ""
+    if getattr(answer, "unsure", False):
+        label = f"{words('unsure')} ({label})"
     figure: Any = answer.probability
     return label, words.number(max(answer.values), 2) if figure is None else words.percent(figure)

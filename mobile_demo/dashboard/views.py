@@ -1,10 +1,10 @@
-"""What the page says of runs and their answers: pure functions, no Streamlit; every figure is a record's own.
+"""What the page *Answer* says of a run: pure functions, no Streamlit; every figure is a record's own.
 
 >>> from benchmarks import results
 >>> from mobile_demo.dashboard import answer, runs
 >>> run = runs.runs(results.read().records).of("foodvision-mini")[0]                         # doctest: +SKIP
->>> sentence(answer.answer(run), Words("en"))                                           # doctest: +SKIP
-'On AMD EPYC, 2 cores, **xnnpack-int8** answers a picture in **12.4 ms**, 0.31 times eager torch's time …'
+>>> sentence(answer.answer(run, answer.Question()), Words("en"))                        # doctest: +SKIP
+'Yes: **onnx-int8** keeps 95 % and 30 FPS on AMD EPYC, 2 cores: 147 of 150 right (98.0 %), …'
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from edge_runtime.worker import STAGES
-from mobile_demo.dashboard.answer import Answer, Ratio, allowed_loss, ratio
+from mobile_demo.dashboard.answer import Answer, Gate, Question, Ratio, ratio
 from mobile_demo.dashboard.runs import Accuracy, Measurement, Run
 from mobile_demo.words import Words
 
@@ -28,55 +27,63 @@ _FLAGS = (
 )
 
 
+def demand(question: Question, words: Words) -> dict[str, str]:
+    """The two demands as the texts name them."""
+    floor = question.floor * 100
+    return {
+        "floor": words.percent(question.floor, 0 if floor == round(floor) else 1),
+        "fps": words.number(question.fps, 0 if question.fps == round(question.fps) else 1),
+    }
+
+
+def title(run: Run | None, question: Question, words: Words) -> str:
+    """The question itself."""
+    key = "ask_which_policy" if run is not None and run.task == "policy" else "ask_which"
+    return words(key, **demand(question, words))
+
+
+def there(run: Run, words: Words, here: str = "") -> str:
+    """Where a run was measured: only a run of the machine that shows the page is said to be of this machine."""
+    host = run.host
+    if host["fingerprint"] == here:
+        return words("on_this_machine")
+    return words("on_cpu" if host["cores"] != "?" else "on_phone", cpu=host["cpu"], cores=host["cores"])
+
+
 def sentence(found: Answer, words: Words, here: str = "") -> str:
     """The answer in plain words with its numbers; names and key figures in Markdown bold.
 
     Args:
         found: the answer.
         words: the page's language.
-        here: the fingerprint of the machine that shows the page; a run of any other is told as that machine's.
+        here: the fingerprint of the machine that shows the page.
     """
-    one, base, thing = found.chosen, found.run.baseline, words(found.run.thing)
-    if one is None or base is None or found.ratio is None:
-        values = _ratio_words(found.noise, words) if found.verdict == "noisy" and found.noise else {}
-        return words(found.verdict, **values)
-    values = {
-        "system": one.system,
-        "thing": thing,
-        "p50": words.duration(one.p50_ns),
-        **_ratio_words(found.ratio, words),
-    }
-    if found.rival is not None:
-        return words(found.verdict, **values, rival=found.rival.system, rival_p50=words.duration(found.rival.p50_ns))
-    host = found.run.host
-    if host["fingerprint"] == here:
-        parts = [words("best", **values)]
-    else:
-        parts = [words("best_there", cpu=host["cpu"], cores=host["cores"], **values)]
-    if found.ratio.may_be_one:
-        parts.append(words("no_faster"))
-    if one.accuracy and base.accuracy:
-        parts.append(_accuracy_words(one.accuracy, base.accuracy, words))
+    said: dict[str, Any] = {**demand(found.question, words), "there": there(found.run, words, here)}
+    one = found.chosen
+    if one is None or one.accuracy is None:
+        return words(found.verdict, **said)
+    said |= {"system": one.system, "p90": words.duration(one.p90_ns), **accuracy_words(one.accuracy, words)}
+    parts = [words("keeps_policy" if one.accuracy.right is None else "keeps", **said)]
+    others = [gate for gate in found.gates[1:] if gate.keeps]
+    if found.verdict == "keeps" and others:
+        parts.append(words("fastest", count=len(others) + 1))
+    elif others:
+        near = [gate for gate in others if gate.why != "why_slower"]
+        key = "tie" if found.verdict == "tie" else "unordered"
+        parts.append(words(key, names=words.listed(f"**{gate.one.system}**" for gate in near)))
+    if one.accuracy.right is not None and one.accuracy.low < found.question.floor:
+        parts.append(words("unproven", n=one.accuracy.n, low=words.percent(one.accuracy.low), floor=said["floor"]))
     return " ".join(parts)
 
 
-def _accuracy_words(one: Accuracy, base: Accuracy, words: Words) -> str:
-    if one.right is None:
-        return words(
-            "return",
-            value=words.number(one.value, 1),
-            n=one.n,
-            interval=limits(one, words),
-            base=words.number(base.value, 1),
-        )
-    accuracy, interval = words.percent(one.value), limits(one, words)
-    return words("right", right=one.right, n=one.n, accuracy=accuracy, interval=interval, base=base.right)
-
-
-def _ratio_words(found: Ratio, words: Words) -> dict[str, str]:
+def accuracy_words(found: Accuracy, words: Words) -> dict[str, Any]:
+    """An accuracy's figures by the names that the texts use."""
+    write = words.number if found.right is None else words.percent
     return {
-        "ratio": words.ratio(found.value),
-        "interval": words.span(words.ratio(found.low), words.ratio(found.high)),
+        "accuracy": write(found.value, 1),
+        "right": found.right,
+        "n": found.n,
+        "interval": limits(found, words),
     }
 
 
@@ -86,31 +93,82 @@ def limits(found: Accuracy, words: Words) -> str:
     return words.span(write(found.low, 1), write(found.high, 1))
 
 
-def reasons(found: Answer, words: Words) -> list[str]:
-    """The rule, then for every model file that was not chosen why, then the machine's own variation."""
-    base = found.run.baseline
-    if base is None or base.accuracy is None:
-        return []
-    known = base.accuracy
-    if known.right is not None:
-        lines = [words("rule_right", allowed=allowed_loss(known.n), n=known.n)]
-    else:
-        lines = [words("rule_value")]
-    for fate in found.fates:
-        values: dict[str, Any] = {"system": fate.one.system}
-        if fate.ratio:
-            values |= _ratio_words(fate.ratio, words)
-        elif fate.one.accuracy and fate.why == "why_lost":
-            values |= {
-                "right": fate.one.accuracy.right,
-                "lost": (known.right or 0) - (fate.one.accuracy.right or 0),
-            }
-        elif fate.one.accuracy:
-            values |= {"value": words.number(fate.one.accuracy.value, 1), "limit": words.number(known.low, 1)}
-        lines.append(words(fate.why, **values))
-    if found.noise and found.verdict != "noisy":
-        lines.append(words("own_noise", **_ratio_words(found.noise, words)))
-    return lines
+def ratio_words(found: Ratio, words: Words) -> dict[str, str]:
+    """A ratio and its interval."""
+    return {
+        "ratio": words.ratio(found.value),
+        "interval": words.span(words.ratio(found.low), words.ratio(found.high)),
+    }
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table in the page's language; `under` is each cell's second, smaller line.
+
+    `numeric` says which cells stand to the right, `marks` which carry a sign: True kept, False not.
+    """
+
+    cells: tuple[str, ...]
+    under: tuple[str, ...]
+    chosen: bool = False
+    numeric: tuple[bool, ...] = ()
+    marks: tuple[bool | None, ...] = ()
+
+
+def gate_heads(found: Answer, words: Words) -> tuple[str, ...]:
+    """The heads of the table of reasons."""
+    said = demand(found.question, words)
+    policy = found.run.task == "policy"
+    return (
+        words("system"),
+        words("head_floor_policy" if policy else "head_floor", **said),
+        words("head_fps", **said),
+        words("head_why"),
+    )
+
+
+def gates(found: Answer, words: Words) -> list[Row]:
+    """Every model file before the two demands, and the reason for every no."""
+    rows = [_gate(gate, gate.one is found.chosen, found, words) for gate in found.gates]
+    rows += [
+        Row((one.system, words("not_measured"), words("not_measured"), one.detail), ("",) * 4, False, (False,) * 4)
+        for one in found.run.failures
+    ]
+    return rows
+
+
+def _gate(gate: Gate, chosen: bool, found: Answer, words: Words) -> Row:
+    one = gate.one
+    value, under = accuracy_cell(one.accuracy, words)
+    return Row(
+        cells=(one.name, value, words("fps_of", fps=words.number(1e9 / one.p90_ns)), _why(gate, chosen, found, words)),
+        under=(where(one, words), under, words("within", p90=words.duration(one.p90_ns)), ""),
+        chosen=chosen,
+        numeric=(False, False, False, False),
+        marks=(None, gate.accurate, gate.fast, None),
+    )
+
+
+def _why(gate: Gate, chosen: bool, found: Answer, words: Words) -> str:
+    if chosen:
+        return words("why_chosen" if found.verdict == "keeps" else "why_first")
+    said: dict[str, Any] = demand(found.question, words)
+    if gate.ratio:
+        said |= ratio_words(gate.ratio, words)
+    if gate.share is not None:
+        said["reached"] = words.percent(gate.share)
+    said["budget"] = words.duration(1e9 / found.question.fps)
+    said["p90"] = words.duration(gate.one.p90_ns)
+    return words(gate.why, **said)
+
+
+def rule(found: Answer, words: Words) -> list[str]:
+    """How the answer comes about, and the machine's own variation."""
+    lines = [words("rule", **demand(found.question, words), budget=words.duration(1e9 / found.question.fps))]
+    if found.noise:
+        lines.append(words("own_noise", **ratio_words(found.noise, words)))
+    borrowed = {one.accuracy.elsewhere for one in found.run.device if one.accuracy and one.accuracy.elsewhere}
+    return [*lines, *(words("accuracy_elsewhere", cpu=cpu) for cpu in sorted(borrowed))]
 
 
 @dataclass(frozen=True)
@@ -126,152 +184,69 @@ class Tile:
 def tiles(found: Answer, words: Words) -> list[Tile]:
     """The key figures of the chosen model file; none where nothing was chosen."""
     one, base = found.chosen, found.run.baseline
-    if one is None or base is None:
+    if one is None:
         return []
-    made = [_tile("tile_time", words.duration(one.p50_ns), ratio(one, base), words)]
+    against = {"time to answer": found.against, "cold start": None, "peak memory": None, "size": None}
+    if base is not None:
+        against |= {name: ratio(one, base, name) for name in ("cold start", "peak memory")}
+        if one.size_bytes and base.size_bytes:
+            size = one.size_bytes / base.size_bytes
+            against["size"] = Ratio(size, size, size)
+    made = [_tile("tile_time", words.duration(one.p50_ns), against["time to answer"], words)]
     if one.cold_ns is not None:
-        made.append(_tile("tile_cold", words.duration(one.cold_ns), ratio(one, base, "cold start"), words))
+        made.append(_tile("tile_cold", words.duration(one.cold_ns), against["cold start"], words))
     if one.peak_rss_bytes is not None:
-        made.append(_tile("tile_memory", words.size(one.peak_rss_bytes), ratio(one, base, "peak memory"), words))
-    size = one.size_bytes / base.size_bytes
-    return [*made, _tile("tile_size", words.size(one.size_bytes), Ratio(size, size, size), words)]
+        made.append(_tile("tile_memory", words.size(one.peak_rss_bytes), against["peak memory"], words))
+    if one.size_bytes:
+        made.append(_tile("tile_size", words.size(one.size_bytes), against["size"], words))
+    return made
 
 
 def _tile(name: str, figure: str, against: Ratio | None, words: Words) -> Tile:
     if against is None:
         return Tile(words(name), figure, "")
-    said = _ratio_words(against, words)
+    said = ratio_words(against, words)
     interval = words("interval_95", interval=said["interval"]) if against.low != against.high else ""
     return Tile(words(name), figure, words("times_eager", ratio=said["ratio"]), interval)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of a table in the page's language; `under` is each cell's second, smaller line."""
-
-    cells: tuple[str, ...]
-    under: tuple[str, ...]
-    chosen: bool
-    numeric: tuple[bool, ...] = (False, *[True] * 6, False)
-
-
-def heads(run: Run, words: Words) -> tuple[str, ...]:
-    """The main table's column heads."""
-    accuracy = "mean_return" if run.task == "policy" else "accuracy"
-    keys = ("system", accuracy, "p50", "p90", "cold_start", "peak_memory", "size", "valid")
-    return tuple(words(key) for key in keys)
-
-
-def rows(found: Answer, words: Words) -> list[Row]:
-    """The main table: a line a system, the fastest model file first, baselines last."""
-    return [_row(one, one is found.chosen and found.verdict == "best", words) for one in found.run.systems]
-
-
-def _row(one: Measurement, chosen: bool, words: Words) -> Row:
-    value, under = _accuracy_cell(one.accuracy, words)
-    interval = one.p50_interval_ns
-    missing = words("not_measured")
-    return Row(
-        cells=(
-            one.name,
-            value,
-            words.duration(one.p50_ns),
-            words.duration(one.p90_ns),
-            missing if one.cold_ns is None else words.duration(one.cold_ns),
-            missing if one.peak_rss_bytes is None else words.size(one.peak_rss_bytes),
-            words.size(one.size_bytes),
-            words("yes" if one.valid else "no"),
-        ),
-        under=(
-            where(one, words),
-            under,
-            _span(*interval, words) if interval else "",
-            *[""] * 5,
-        ),
-        chosen=chosen,
-    )
-
-
 def where(one: Measurement, words: Words) -> str:
     """Where a system ran, in words."""
-    known = {"device": "on_device", "eager": "the_course"}
+    known = {"device": "on_device", "eager": "the_course", "phone": "on_a_phone", "cloud": "in_cloud", "gpu": "on_gpu"}
     return words(known[one.target]) if one.target in known else words("on_other", target=one.target)
 
 
-def _accuracy_cell(found: Accuracy | None, words: Words) -> tuple[str, str]:
+def accuracy_cell(found: Accuracy | None, words: Words) -> tuple[str, str]:
+    """An accuracy, and the line under it: of how many, and its interval."""
     if found is None:
         return words("not_measured"), ""
-    if found.right is None:
-        return words.number(found.value, 1), f"{words('episodes', n=found.n)}; {limits(found, words)}"
-    return words.percent(found.value), f"{words('right_of', right=found.right, n=found.n)}; {limits(found, words)}"
-
-
-def trade_points(run: Run, words: Words) -> list[dict[str, Any]]:
-    """Accuracy against latency: a point a system, with both of its intervals and the words of its tooltip.
-
-    Times are in milliseconds; an interval that was not measured has the point itself as both limits.
-    """
-    points = []
-    for one in run.systems:
-        if one.accuracy is None:
-            continue
-        fast, slow = one.p50_interval_ns or (one.p50_ns, one.p50_ns)
-        value, under = _accuracy_cell(one.accuracy, words)
-        points.append(
-            {
-                "system": one.name,
-                "engine": one.engine,
-                "precision": one.precision,
-                "ms": one.p50_ns / 1e6,
-                "ms_low": fast / 1e6,
-                "ms_high": slow / 1e6,
-                "accuracy": one.accuracy.value,
-                "accuracy_low": one.accuracy.low,
-                "accuracy_high": one.accuracy.high,
-                "said_time": f"{words.duration(one.p50_ns)} ({_span(fast, slow, words)})",
-                "said_accuracy": f"{value} ({under})",
-            }
-        )
-    return points
-
-
-def stage_bars(run: Run, words: Words) -> list[dict[str, Any]]:
-    """The median of each stage in milliseconds, a line a system and stage, in their order of happening."""
-    return [
-        {
-            "system": one.name,
-            "stage": words(stage),
-            "order": STAGES.index(stage),
-            "ms": one.stages_ns[stage] / 1e6,
-            "said_time": words.duration(one.stages_ns[stage]),
-        }
-        for one in run.systems
-        for stage in STAGES
-    ]
-
-
-def _span(low_ns: float, high_ns: float, words: Words) -> str:
-    return words.span(words.duration(low_ns), words.duration(high_ns))
+    said = accuracy_words(found, words)
+    of = words("episodes", n=found.n) if found.right is None else words("right_of", right=found.right, n=found.n)
+    return said["accuracy"], f"{of}; {said['interval']}"
 
 
 def flags(run: Run, words: Words) -> str:
-    """The warnings that the records carry, in one sentence; empty where they carry none."""
+    """The warnings that the records carry, in one sentence; empty where they carry none.
+
+    Many systems of one run that were all noisy say so once, with the widest interval.
+    """
     if not run.flags and all(one.valid for one in run.systems):
         return ""
-    return words("flagged", flags="; ".join(_flag(flag, words) for flag in run.flags or ("",)))
+    noisy = [found for flag in run.flags if (found := _FLAGS[-1][0].fullmatch(flag))]
+    others = [flag for flag in run.flags if not _FLAGS[-1][0].fullmatch(flag)]
+    said = [_flag(flag, words) for flag in others or ([] if noisy else [""])]
+    if noisy:
+        low, high = min(float(one["low"]) for one in noisy), max(float(one["high"]) for one in noisy)
+        said.append(words("flag_noisy", low=words.number(low, 2), high=words.number(high, 2)))
+    return words("flagged", flags="; ".join(said))
 
 
 def _flag(flag: str, words: Words) -> str:
     for pattern, key in _FLAGS:
         found = pattern.fullmatch(flag)
         if found:
-            return words(key, **{name: _localised(said, words) for name, said in found.groupdict().items()})
+            return words(key, **found.groupdict())
     return flag or words("flag_none")
-
-
-def _localised(said: str, words: Words) -> str:
-    digits = len(said.partition(".")[2])
-    return words.number(float(said), digits) if said.replace(".", "", 1).isdigit() else said
 
 
 def facts(run: Run, words: Words) -> list[tuple[str, str]]:
@@ -282,9 +257,10 @@ def facts(run: Run, words: Words) -> list[tuple[str, str]]:
         (words("machine"), words("machine_line", **{**host, "memory": memory})),
         (words("measured"), f"{words.moment(run.time)}, {run.bundle} {words('version', number=run.version)}"),
     ]
-    data = next((one.accuracy.data for one in run.systems if one.accuracy), "")
+    data = next((one.accuracy for one in run.systems if one.accuracy and one.accuracy.data), None)
     if data:
-        found.append((words("data"), words("data_line", name=data, n=scenario["inputs_a_pass"])))
-    how = words("offered_line", passes=scenario["passes"]) if scenario.get("name") == "SingleStream" else ""
-    threads = words("threads", count=scenario["threads"]) if "threads" in scenario else ""
+        found.append((words("data"), words("data_line", name=data.data, n=scenario.get("inputs_a_pass") or data.n)))
+    single = scenario.get("name") == "SingleStream" and scenario.get("passes")
+    how = words("offered_line", passes=scenario["passes"]) if single else str(scenario.get("name") or "")
+    threads = words("threads", count=scenario["threads"]) if scenario.get("threads") else ""
     return [*found, (words("offered"), ", ".join(part for part in (threads, how) if part))]

@@ -103,6 +103,44 @@ def make_run(rows=None, noise=0.02, seed=0, **changed):
     return [make_record(name, row, scenario, draw, noise, **changed) for name, row in rows.items()]
 
 
+def make_phone():
+    """What the phone page posts: one artifact, no accuracy, no blocks, one cold start."""
+    draw = random.Random(5)
+    latencies = [round(draw.lognormvariate(18.2, 0.1)) for _ in range(64)]
+    return results.record(
+        kind="bench",
+        bundle={"name": "foodvision-mini", "version": 3, "task": "multiclass", "sha256": "0" * 64},
+        artifact={"id": "onnx-int8", "engine": "onnxruntime-web", "precision": "int8", "sha256": "1" * 64},
+        target="phone",
+        host={"fingerprint": "abcdef012345", "cpu": "Pixel 8", "cores": 8, "memory_bytes": None, "system": "Android"},
+        versions={"onnxruntime-web": "1.30.0"},
+        scenario={"name": "SingleStream", "run": "phone-run", "threads": 1},
+        latency_ns=latencies,
+        stages_ns={"decode": 9_000_000, "inference": 70_000_000},
+        cold_start_ns=[4_000_000_000],
+        accuracy=None,
+        validity={"valid": True, "flags": []},
+        null_reasons={"accuracy": "not measured on a phone"},
+        notes=[],
+    )
+
+
+def make_field(right=True, seed=0, artifact="onnx-int8"):
+    """An answer to *was it right?*."""
+    return results.record(
+        id=f"phone-{seed:032x}",
+        kind="field",
+        bundle={"name": "foodvision-mini", "version": 3},
+        artifact={"id": artifact, "precision": "int8"},
+        target="phone",
+        host={"fingerprint": f"{seed % 3:012x}", "cpu": "Pixel 8"},
+        scenario={},
+        latency_ns=[],
+        answer={"predicted": "pizza", "actual": "pizza" if right else "steak", "right": right, "probability": 0.9},
+        validity={"valid": True, "flags": []},
+    )
+
+
 def make_policy_run(mean=500.0, seed=1):
     """A run of the CartPole bundle: microseconds, and returns for accuracy."""
     draw = random.Random(seed + 10)
@@ -219,4 +257,12 @@ def page(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def made():
     """The makers above, since test folders are not importable."""
-    return SimpleNamespace(run=make_run, policy_run=make_policy_run, bundle=make_bundle, write=write, food=FOOD)
+    return SimpleNamespace(
+        run=make_run,
+        policy_run=make_policy_run,
+        phone=make_phone,
+        field=make_field,
+        bundle=make_bundle,
+        write=write,
+        food=FOOD,
+    )

@@ -1,3 +1,5 @@
+import http.server
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -58,12 +60,45 @@ def test_an_engine_that_fails_is_a_line_with_its_own_words():
     assert (row.cells, row.under) == (("a", "cannot run here", "", ""), ("e", "too new", "", ""))
 
 
-def test_a_bundle_is_found_as_folder_or_zip(tmp_path):
-    assert trial.folder_of(tmp_path, "x") == tmp_path / "x"
-    assert not trial.is_there(tmp_path / "x")
-    (tmp_path / "x.zip").write_bytes(b"zip")
-    assert trial.folder_of(tmp_path, "x") == tmp_path / "x.zip"
-    assert trial.is_there(tmp_path / "x.zip")
+class Cloud(http.server.BaseHTTPRequestHandler):
+    said = (200, b'{"top": [{"label": "yes", "probability": 0.75}], "artifact": "onnx-int8"}')
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, body = self.said
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "label", "detail"),
+    [
+        (200, Cloud.said[1], "evet", ""),
+        (200, b"[]", "bulut yanıt vermedi", "list indices"),
+        (200, b"nonsense", "bulut yanıt vermedi", "Expecting value"),
+        (503, b'{"error": "full"}', "bulut yanıt vermedi", '503 {"error": "full"}'),
+    ],
+)
+def test_the_cloud_is_a_line_beside_the_others_whatever_it_says(monkeypatch, status, body, label, detail):
+    monkeypatch.setattr(Cloud, "said", (status, body))
+    spec = predictor("multiclass", [0.9, 0.1], YES_NO).spec
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cloud) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        found = trial.ask_cloud(f"http://127.0.0.1:{server.server_port}/", spec, b"jpeg", TR)
+        server.shutdown()
+    assert found.label == label
+    assert found.detail.startswith(detail)
+
+
+@pytest.mark.parametrize("server", ["http://127.0.0.1:9", "file:///etc/passwd", "nonsense"])
+def test_a_server_that_is_not_there_or_no_server_is_a_line_too(server):
+    spec = predictor("multiclass", [0.9, 0.1], YES_NO).spec
+    assert trial.ask_cloud(server, spec, b"jpeg", EN).label == "the cloud did not answer"
 
 
 def test_numbers_start_at_zero_where_no_golden_case_is_a_row(made, tmp_path):

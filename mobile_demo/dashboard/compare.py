@@ -1,0 +1,178 @@
+"""What the page *Compare* shows: systems of all devices in one table, and the points and bars of its charts.
+
+>>> [row.cells[0] for row in rows(run.systems, Words("en"))]                            # doctest: +SKIP
+['onnx-int8', 'xnnpack-int8', 'onnx-fp32', 'xnnpack-fp32', 'eager']
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mobile_demo.dashboard.runs import STAGES, Measurement
+from mobile_demo.dashboard.views import Row, accuracy_cell, where
+from mobile_demo.words import Words
+
+COLUMNS = ("system", "accuracy", "p50", "p90", "p99", "cold_start", "peak_memory", "size", "valid")
+AXES: dict[str, tuple[str, Callable[[Measurement], float | None]]] = {
+    "latency": ("axis_latency", lambda one: one.p50_ns),
+    "size": ("tile_size", lambda one: one.size_bytes),
+    "memory": ("tile_memory", lambda one: one.peak_rss_bytes),
+}
+PERCENTILES = ("p50", "p90", "p99")
+
+
+def heads(policy: bool, words: Words) -> tuple[str, ...]:
+    """The main table's column heads."""
+    return tuple(words("mean_return" if policy and key == "accuracy" else key) for key in COLUMNS)
+
+
+def rows(systems: Sequence[Measurement], words: Words, many: bool = False) -> list[Row]:
+    """The main table: a line a system.
+
+    Args:
+        systems: in the order of the table.
+        words: the page's language.
+        many: whether they come from several devices, which are then named.
+    """
+    return [_row(one, words, many) for one in systems]
+
+
+def _row(one: Measurement, words: Words, many: bool) -> Row:
+    value, under = accuracy_cell(one.accuracy, words)
+    missing, interval = words("not_measured"), one.p50_interval_ns
+    place = f"{where(one, words)} · {one.cpu}" if many else where(one, words)
+    few = words("p99_needs") if one.n < 299 else missing
+    return Row(
+        cells=(
+            one.system,
+            value,
+            words.duration(one.p50_ns),
+            words.duration(one.p90_ns),
+            few if one.p99_ns is None else words.duration(one.p99_ns),
+            missing if one.cold_ns is None else words.duration(one.cold_ns),
+            missing if one.peak_rss_bytes is None else words.size(one.peak_rss_bytes),
+            missing if one.size_bytes is None else words.size(one.size_bytes),
+            words("yes" if one.valid else "no"),
+        ),
+        under=(place, under, span(*interval, words) if interval else "", *[""] * 6),
+        numeric=(False, *[True] * 7, False),
+    )
+
+
+def span(low_ns: float, high_ns: float, words: Words) -> str:
+    """An interval of two times."""
+    return words.span(words.duration(low_ns), words.duration(high_ns))
+
+
+def label(one: Measurement, systems: Sequence[Measurement]) -> str:
+    """A system's name in a chart: with its target, and its device where several have it."""
+    twins = [other for other in systems if (other.system, other.target) == (one.system, one.target)]
+    return one.name if len(twins) < 2 else f"{one.name} · {one.cpu} · {twins.index(one) + 1}"
+
+
+def trade_points(systems: Sequence[Measurement], words: Words, axis: str = "latency") -> list[dict[str, Any]]:
+    """Accuracy against a cost: a point a system, with intervals, its tooltip's words, and whether it is on the front.
+
+    A system is on the front where none is at least as accurate at a lower cost. Times are in ms, sizes in MB; an
+    interval that was not measured has the point itself as both limits.
+    """
+    cost = AXES[axis][1]
+    found = [(one, float(at)) for one in systems if one.accuracy and (at := cost(one))]
+    points = []
+    for one, at in found:
+        assert one.accuracy is not None
+        low, high = (one.p50_interval_ns or (at, at)) if axis == "latency" else (at, at)
+        value, under = accuracy_cell(one.accuracy, words)
+        front = not any(
+            other.accuracy.value >= one.accuracy.value and there < at for other, there in found if other.accuracy
+        )
+        said = words.duration(at) if axis == "latency" else words.size(at)
+        points.append(
+            {
+                "system": label(one, systems),
+                "engine": one.engine,
+                "precision": one.precision,
+                "cost": at / 1e6,
+                "cost_low": low / 1e6,
+                "cost_high": high / 1e6,
+                "accuracy": one.accuracy.value,
+                "accuracy_low": one.accuracy.low,
+                "accuracy_high": one.accuracy.high,
+                "front": front,
+                "said_cost": f"{said} ({span(low, high, words)})" if axis == "latency" else said,
+                "said_accuracy": f"{value} ({under})",
+            }
+        )
+    return points
+
+
+def stage_bars(systems: Sequence[Measurement], words: Words) -> list[dict[str, Any]]:
+    """The median of each stage in milliseconds, a line a system and stage that took time, in order of happening."""
+    return [
+        {
+            "system": label(one, systems),
+            "stage": words(stage),
+            "order": STAGES.index(stage),
+            "ms": one.stages_ns[stage] / 1e6,
+            "said_time": words.duration(one.stages_ns[stage]),
+        }
+        for one in systems
+        for stage in STAGES
+        if one.stages_ns.get(stage)
+    ]
+
+
+def percentile_points(systems: Sequence[Measurement], words: Words) -> list[dict[str, Any]]:
+    """p50, p90 and, where it was measured, p99 of each system, in milliseconds."""
+    return [
+        {"system": label(one, systems), "percentile": words(name), "ms": at / 1e6, "said_time": words.duration(at)}
+        for one in systems
+        for name in PERCENTILES
+        if (at := getattr(one, f"{name}_ns")) is not None
+    ]
+
+
+def plain(systems: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """The table as numbers with their units in the names, for CSV and JSON: points and full precision everywhere."""
+    return [
+        {
+            "id": one.id,
+            "time": one.time.isoformat(),
+            "system": one.system,
+            "target": one.target,
+            "device": one.cpu,
+            "engine": one.engine,
+            "precision": one.precision,
+            "accuracy": one.accuracy.value if one.accuracy else None,
+            "accuracy_low": one.accuracy.low if one.accuracy else None,
+            "accuracy_high": one.accuracy.high if one.accuracy else None,
+            "accuracy_n": one.accuracy.n if one.accuracy else None,
+            "n": one.n,
+            "p50_ns": one.p50_ns,
+            "p90_ns": one.p90_ns,
+            "p99_ns": one.p99_ns,
+            **{f"{stage}_ns": one.stages_ns[stage] for stage in STAGES},
+            "cold_ns": one.cold_ns,
+            "peak_rss_bytes": one.peak_rss_bytes,
+            "size_bytes": one.size_bytes,
+            "valid": one.valid,
+        }
+        for one in systems
+    ]
+
+
+def as_csv(lines: Sequence[dict[str, Any]]) -> str:
+    """Lines as CSV; a cell that a spreadsheet would run as a formula is kept text by a quote before it."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(lines[0]) if lines else ["id"], lineterminator="\n")
+    writer.writeheader()
+    for line in lines:
+        writer.writerow({key: f"'{value}" if _formula(value) else value for key, value in line.items()})
+    return out.getvalue()
+
+
+def _formula(value: Any) -> bool:
+    return isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")

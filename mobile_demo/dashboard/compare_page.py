@@ -1,0 +1,111 @@
+"""The page *Compare*: device, GPU, cloud and phone in one table, and the charts of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from mobile_demo.dashboard import charts, compare
+from mobile_demo.dashboard.devices import target_words
+from mobile_demo.dashboard.runs import Measurement
+from mobile_demo.dashboard.scene import Scene, chart, repeat, scene, section, table, take
+
+IN_CHARTS = 14
+
+
+def main() -> None:
+    """The page from top to bottom."""
+    here = scene()
+    words = here.words
+    st.title(words("ask_compare"), anchor=False)
+    known = here.records.targets(here.bundle)
+    targets = st.pills(
+        words("target"),
+        known,
+        selection_mode="multi",
+        format_func=lambda target: target_words(target, words),
+        key="target",
+        bind="query-params",
+    )
+    systems, total = here.records.newest(here.bundle, targets or (), here.device or None)
+    if not systems:
+        st.info(words("no_match"))
+        repeat(words, f"lokma bench bundles/{here.bundle}", said="")
+        return
+    policy = all(one.accuracy is None or one.accuracy.right is None for one in systems)
+    section(words, "ask_table")
+    many = len({one.cpu for one in systems}) > 1
+    table(compare.COLUMNS, compare.heads(policy, words), compare.rows(systems, words, many), words)
+    if total > len(systems):
+        st.caption(words("shown_of", shown=len(systems), total=words.number(total)))
+    st.caption(words("table_note"))
+    take(compare.plain(systems), f"lokma-{here.bundle}", words)
+    repeat(words, f"lokma bench bundles/{here.bundle} --on {','.join(targets or known)}")
+    drawn = systems[:IN_CHARTS]
+    _front(drawn, policy, here)
+    _stages(drawn, here)
+    _percentiles(drawn, here)
+    _pair(systems, here)
+
+
+def _front(systems: Sequence[Measurement], policy: bool, here: Scene) -> None:
+    words = here.words
+    section(words, "ask_front")
+    axis = st.segmented_control(
+        words("cost"),
+        list(compare.AXES),
+        format_func=lambda key: words(f"cost_{key}"),
+        key="cost",
+        default="latency",
+        required=True,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    points = compare.trade_points(systems, words, axis)
+    if not points:
+        st.caption(words("not_measured"))
+        return
+    chart(
+        charts.trade(points, words, policy, here.dark, axis),
+        words("trade_alt", count=len(points)),
+        f"accuracy-{axis}",
+        words,
+    )
+    st.caption(words("trade_note"))
+
+
+def _stages(systems: Sequence[Measurement], here: Scene) -> None:
+    bars = compare.stage_bars(systems, here.words)
+    if bars:
+        section(here.words, "ask_stages")
+        alt = here.words("stages_alt", count=len(systems))
+        chart(charts.stages(bars, here.words, here.dark), alt, "stages", here.words)
+        st.caption(here.words("stages_note"))
+
+
+def _percentiles(systems: Sequence[Measurement], here: Scene) -> None:
+    section(here.words, "ask_percentiles")
+    points = compare.percentile_points(systems, here.words)
+    alt = here.words("percentiles_alt", count=len(systems))
+    chart(charts.percentiles(points, here.words, here.dark), alt, "percentiles", here.words)
+    st.caption(here.words("percentiles_note"))
+
+
+def _pair(systems: Sequence[Measurement], here: Scene) -> None:
+    """The paired verdict of any two measurements."""
+    words = here.words
+    section(words, "ask_pair")
+    if len(systems) < 2:
+        st.caption(words("pair_two"))
+        return
+    named = {one.id: compare.label(one, systems) for one in systems}
+    with st.container(horizontal=True):
+        a = st.selectbox(words("pair_a"), list(named), format_func=named.__getitem__, key="a", width=300)
+        b = st.selectbox(words("pair_b"), list(named), index=1, format_func=named.__getitem__, key="b", width=300)
+    st.caption(words("pair_missing"))
+    repeat(words, f"lokma compare {a} {b}", said="")
+
+
+if __name__ == "__main__":
+    main()

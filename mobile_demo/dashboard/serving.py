@@ -1,0 +1,54 @@
+"""The one server of all pages: Streamlit's, with the phone page and its collector mounted beside the dashboard.
+
+`streamlit run serving.py` finds `app`. What Streamlit would serve at `/` and at each page is its own `index.html`;
+here it is told where its backend is, which it else looks for below each page first (two 404 in the console).
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import streamlit as st
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.routing import BaseRoute, Route
+from streamlit.file_util import get_static_dir
+
+from mobile_demo.dashboard.app import PAGES
+from mobile_demo.words import Words
+
+log = logging.getLogger(__name__)
+SCRIPT = Path(__file__).resolve().with_name("app.py")
+_HOME = "<script>window.__streamlit = {BACKEND_BASE_URL: location.origin}</script>"
+
+
+def index() -> str:
+    """Streamlit's page, with the project's title and the place of its backend."""
+    page = (Path(get_static_dir()) / "index.html").read_text(encoding="utf-8")
+    titled = page.replace("<title>Streamlit</title>", "<title>lokma</title>")
+    return titled.replace("<head>", f"<head>{_HOME}", 1)
+
+
+def routes() -> list[BaseRoute]:
+    """The pages, then whatever the phone page brings."""
+    html = index()
+
+    async def page(request: Request) -> HTMLResponse:
+        del request
+        return HTMLResponse(html, headers={"Cache-Control": "no-cache"})
+
+    async def first(request: Request) -> RedirectResponse:
+        return RedirectResponse(request.url.replace(path="/"))
+
+    return [Route(f"/{PAGES[0]}", first), *(Route(path, page) for path in ("/", *(f"/{name}" for name in PAGES[1:])))]
+
+
+def failed(error: Exception) -> bool:
+    """One sentence in place of a stack trace; the trace goes to the terminal."""
+    log.error("a page failed", exc_info=error)
+    st.error(Words(str(st.session_state.get("language", "en")))("failed"))
+    return True
+
+
+app = st.App(SCRIPT, routes=routes(), on_script_error=failed)

@@ -1,0 +1,251 @@
+"""What the pages ask of the records: SQL over the view `records` of `benchmarks.results.connect`, scalars only.
+
+>>> from benchmarks import results
+>>> Records(results.connect(results.folder())).bundles()                                # doctest: +SKIP
+['cartpole', 'foodvision-mini']
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from edge_runtime.errors import LokmaError
+from mobile_demo.dashboard.runs import NOT_WHOLE, Measurement, from_row, moment
+
+Row = dict[str, Any]
+REMEMBERED = 500  # answers
+SHOWN = 60  # systems of the table; the rest are counted
+RUNS = 30  # of a bundle on a device that can be chosen
+SYSTEMS = 64  # of one run
+
+
+class Store(Protocol):
+    """What `benchmarks.results.connect` gives."""
+
+    dropped: int
+
+    def sql(self, query: str, parameters: Sequence[Any] = (), /) -> list[Row]:
+        """The rows of a query over the view `records`."""
+
+    def record(self, record_id: str, /) -> Mapping[str, Any]:
+        """A whole record; a `LokmaError` where there is none, or it contradicts itself."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A machine or phone that reported."""
+
+    fingerprint: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    targets: tuple[str, ...]
+    bundles: tuple[str, ...]
+    records: int
+    newest: datetime
+
+
+@dataclass(frozen=True)
+class Field:
+    """The answers to *was it right?* about one file, and its accuracy on the test side."""
+
+    bundle: str
+    artifact: str
+    precision: str
+    devices: int
+    right: int
+    n: int
+    newest: datetime
+
+
+class Records:
+    """The questions; every answer is a plain value that the views turn into words.
+
+    A store holds what was there when it was opened, so each answer is remembered; visitors ask one at a time, since
+    a connection of DuckDB serves no two at once.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[tuple[str, tuple[Any, ...]], list[Row]] = {}
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that could not be read as records."""
+        return self._store.dropped
+
+    def _sql(self, query: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        asked = (query, tuple(parameters))
+        with self._one_at_a_time:
+            if asked not in self._known:
+                if len(self._known) >= REMEMBERED:
+                    self._known.clear()
+                self._known[asked] = self._store.sql(query, list(parameters))
+            return self._known[asked]
+
+    def record(self, identifier: str) -> Mapping[str, Any] | None:
+        """A whole record with its raw samples; None where it contradicts itself or is gone."""
+        with self._one_at_a_time:
+            try:
+                return self._store.record(identifier)
+            except LokmaError:
+                return None
+
+    def bundles(self) -> list[str]:
+        """Names of the bundles that were measured, the one measured last first."""
+        rows = self._sql(
+            "SELECT bundle FROM records WHERE kind = 'bench' AND bundle IS NOT NULL "
+            "GROUP BY bundle ORDER BY max(time) DESC"
+        )
+        return [row["bundle"] for row in rows]
+
+    def devices(self, bundle: str | None = None) -> list[Device]:
+        """Who reported (measurements of a bundle, or anything), the newest first."""
+        rows = self._sql(
+            "SELECT host_fingerprint AS fingerprint, any_value(host_cpu) AS cpu, any_value(host_cores) AS cores, "
+            "any_value(host_memory_bytes) AS memory, list(DISTINCT target) AS targets, "
+            "list(DISTINCT bundle) AS bundles, count(*) AS n, max(time) AS newest FROM records "
+            "WHERE host_fingerprint IS NOT NULL AND (? IS NULL OR (bundle = ? AND kind = 'bench')) "
+            "GROUP BY host_fingerprint ORDER BY newest DESC LIMIT 500",
+            [bundle, bundle],
+        )
+        return [
+            Device(
+                row["fingerprint"],
+                str(row["cpu"] or "?"),
+                int(row["cores"] or 0),
+                int(row["memory"] or 0),
+                tuple(sorted(filter(None, row["targets"]))),
+                tuple(sorted(filter(None, row["bundles"]))),
+                int(row["n"]),
+                moment(row["newest"]),
+            )
+            for row in rows
+        ]
+
+    def runs(self, bundle: str, device: str) -> list[tuple[str, datetime]]:
+        """The runs of a bundle on a device, newest first."""
+        rows = self._sql(
+            "SELECT run, max(time) AS newest FROM records WHERE kind = 'bench' AND bundle = ? "
+            f"AND host_fingerprint = ? AND run IS NOT NULL GROUP BY run ORDER BY newest DESC LIMIT {RUNS}",
+            [bundle, device],
+        )
+        return [(row["run"], moment(row["newest"])) for row in rows]
+
+    def run(self, bundle: str, run: str) -> list[Mapping[str, Any]]:
+        """The whole records of one run."""
+        rows = self._sql(
+            f"SELECT id FROM records WHERE kind = 'bench' AND bundle = ? AND run = ? ORDER BY time, id LIMIT {SYSTEMS}",
+            [bundle, run],
+        )
+        return self.whole(row["id"] for row in rows)
+
+    def whole(self, ids: Any) -> list[Mapping[str, Any]]:
+        """Whole records by their ids."""
+        return [found for found in map(self.record, ids) if found is not None]
+
+    def newest(
+        self, bundle: str, targets: Sequence[str] = (), device: str | None = None
+    ) -> tuple[list[Measurement], int]:
+        """The newest measurement of each system on each device, fastest first, and how many there are in all."""
+        chosen = "kind = 'bench' AND bundle = ? AND p50_ns IS NOT NULL"
+        values: list[Any] = [bundle]
+        if targets:
+            chosen += f" AND target IN ({', '.join('?' * len(targets))})"
+            values += targets
+        if device:
+            chosen += " AND host_fingerprint = ?"
+            values.append(device)
+        rows = self._sql(
+            "WITH newest AS (SELECT arg_max(id, time) AS id, arg_max(p50_ns, time) AS p50_ns, count(*) OVER () AS total"
+            f" FROM records WHERE {chosen} GROUP BY artifact, engine, precision, target, host_fingerprint, scenario, "
+            f"threads ORDER BY 2 LIMIT {SHOWN}) "
+            "SELECT records.*, newest.total FROM records JOIN newest ON records.id = newest.id ORDER BY records.p50_ns",
+            values,
+        )
+        found = []
+        for row in rows:
+            try:
+                found.append(from_row(row))
+            except NOT_WHOLE:
+                continue
+        return found, int(rows[0]["total"]) if rows else 0
+
+    def measurement(self, identifier: str) -> Measurement | None:
+        """One measurement by its id."""
+        rows = self._sql("SELECT * FROM records WHERE id = ?", [identifier])
+        return from_row(rows[0]) if rows else None
+
+    def bundle_sha256(self, bundle: str) -> str:
+        """The manifest's hash in the newest measurement of a bundle; empty where none has one."""
+        rows = self._sql(
+            "SELECT arg_max(bundle_sha256, time) AS sha256 FROM records WHERE kind = 'bench' AND bundle = ?", [bundle]
+        )
+        return str(rows[0]["sha256"] or "") if rows else ""
+
+    def targets(self, bundle: str) -> list[str]:
+        """Where a bundle was measured."""
+        rows = self._sql(
+            "SELECT DISTINCT target FROM records WHERE kind = 'bench' AND bundle = ? ORDER BY target", [bundle]
+        )
+        return [row["target"] for row in rows]
+
+    def accuracy_of(self, sha256: str) -> Measurement | None:
+        """The newest measurement of this very file that has an accuracy, wherever it ran."""
+        rows = self._sql(
+            "SELECT * FROM records WHERE artifact_sha256 = ? AND accuracy IS NOT NULL AND p50_ns IS NOT NULL "
+            "ORDER BY time DESC LIMIT 1",
+            [sha256],
+        )
+        return from_row(rows[0]) if rows else None
+
+    def judged(self, bundle: str) -> list[tuple[str, str]]:
+        """(id, artifact) of the newest measurement of each artifact that has an accuracy."""
+        rows = self._sql(
+            "SELECT arg_max(id, time) AS id, artifact FROM records WHERE kind = 'bench' AND bundle = ? "
+            "AND accuracy IS NOT NULL GROUP BY artifact ORDER BY artifact",
+            [bundle],
+        )
+        return [(row["id"], row["artifact"]) for row in rows]
+
+    def profiled(self, bundle: str) -> list[tuple[str, str]]:
+        """(id, artifact) of the newest profile of each artifact's layers."""
+        rows = self._sql(
+            "SELECT arg_max(id, time) AS id, artifact FROM records WHERE bundle = ? AND scenario = 'layers' "
+            "GROUP BY artifact ORDER BY artifact",
+            [bundle],
+        )
+        return [(row["id"], row["artifact"]) for row in rows]
+
+    def field(self) -> list[Field]:
+        """Field accuracy a file."""
+        rows = self._sql(
+            "SELECT bundle, artifact, any_value(precision) AS precision, count(DISTINCT host_fingerprint) AS devices, "
+            "count(*) FILTER (answer_right) AS right, count(*) AS n, max(time) AS newest FROM records "
+            "WHERE kind = 'field' AND answer_right IS NOT NULL GROUP BY bundle, artifact ORDER BY newest DESC LIMIT 100"
+        )
+        return [
+            Field(
+                row["bundle"],
+                str(row["artifact"]),
+                str(row["precision"] or ""),
+                int(row["devices"]),
+                int(row["right"]),
+                int(row["n"]),
+                moment(row["newest"]),
+            )
+            for row in rows
+        ]
+
+    def newest_of(self, fingerprint: str) -> Mapping[str, Any] | None:
+        """A device's newest record, whole: what it said of itself."""
+        rows = self._sql(
+            "SELECT arg_max(id, time) AS id FROM records WHERE host_fingerprint = ?",
+            [fingerprint],
+        )
+        return self.record(rows[0]["id"]) if rows and rows[0]["id"] else None
