@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import secrets
 import signal
 import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ def dashboard(argv: list[str]) -> int:
     parser.add_argument("--results", type=Path, help="a folder of records (LOKMA_RESULTS, else results)")
     parser.add_argument("--bundles", type=Path, help="a folder of bundles, for try it (LOKMA_BUNDLES, else bundles)")
     parser.add_argument("--port", type=int, default=PORT, help=f"where to listen on this machine ({PORT})")
+    parser.add_argument("--lan", action="store_true", help="open both pages to the network, for phones on it")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a sentence")
     args = parser.parse_args(argv)
     _need("dashboard", NEEDS)
@@ -36,14 +40,41 @@ def dashboard(argv: list[str]) -> int:
     stopped = threading.Event()
     _on_terminate(stopped)
     try:
-        with serve(records, bundles, args.port) as url:
-            said = {"url": url, "results": str(records), "bundles": str(bundles)}
-            print(json.dumps(said) if args.json else f"lokma dashboard: {url}  (Ctrl-C stops it)", flush=True)
+        token = secrets.token_urlsafe(16)
+        with serve(records, bundles, args.port, token, args.lan) as url:
+            phone = _phone_of(url, token, args.lan)
+            said = {"url": url, "phone": phone, "results": str(records), "bundles": str(bundles)}
+            print(json.dumps(said) if args.json else _both(url, phone, args.port), flush=True)
             while not stopped.wait(0.5):
                 pass
     except KeyboardInterrupt:
         print(flush=True)  # the shell's prompt does not follow ^C on the same line
     return 0
+
+
+def _phone_of(url: str, token: str, lan: bool) -> str | None:
+    """The phone page's address; None where it is not served: no bundle, or no engine for it."""
+    try:
+        with urllib.request.urlopen(f"{url}/phone/site.json", timeout=30):
+            pass
+    except urllib.error.URLError:
+        return None
+    from mobile_demo.phone_server import address
+
+    home = url.replace("localhost", address()) if lan else url
+    return f"{home}/phone/#token={token}"
+
+
+def _both(url: str, phone: str | None, port: int) -> str:
+    lines = [f"lokma dashboard: {url}  (Ctrl-C stops it)"]
+    if phone:
+        lines.append(f"phone page:      {phone}")
+        lines.append(
+            f"  from a phone: on the USB cable after `adb reverse tcp:{port} tcp:{port}`, on the Wi-Fi with --lan"
+        )
+    else:
+        lines.append("phone page:      not served: it needs a bundle, and the engine that `npm ci` brings (Node.js)")
+    return "\n".join(lines)
 
 
 def phone(argv: list[str]) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
 import subprocess
 import sys
 import threading
@@ -42,8 +41,6 @@ def main(argv: list[str]) -> int:
     run(bundles[0])
     for bundle in bundles:
         measure(bundle)
-    node = "is not built yet in this version" if shutil.which("node") else "Node.js is not installed"
-    say(f"phone page: skipped ({node})")
     if not args.no_serve:
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a page is closed
             lokma("dashboard")

@@ -29,20 +29,22 @@ ENDED_WITHIN_S = 5.0
 
 
 @contextlib.contextmanager
-def serve(results: Path, bundles: Path, port: int = PORT) -> Iterator[str]:
+def serve(results: Path, bundles: Path, port: int = PORT, token: str = "", lan: bool = False) -> Iterator[str]:
     """Starts the dashboard, waits until it answers, gives its URL, and ends it at the end of the block.
 
     Args:
         results: the folder of records.
         bundles: the folder of bundles, for *try it*.
-        port: where to listen, on this machine only (`STREAMLIT_SERVER_ADDRESS` opens it to others).
+        port: where to listen.
+        token: what phones' posts must bear; with it the phone page is served too, below `/phone/`.
+        lan: for other machines of the network too.
 
     Raises:
         BadRequest: the port is taken.
         Missing: the server did not come up.
     """
     _refuse_busy(port)
-    child = start(results, bundles, port)
+    child = start(results, bundles, port, token, lan)
     try:
         _wait(child, port)
         yield f"http://localhost:{port}"
@@ -50,11 +52,13 @@ def serve(results: Path, bundles: Path, port: int = PORT) -> Iterator[str]:
         end(child)
 
 
-def start(results: Path, bundles: Path, port: int) -> subprocess.Popen[bytes]:
-    """The child process. Everything but the port stands in `.streamlit/config.toml` beside it."""
+def start(results: Path, bundles: Path, port: int, token: str = "", lan: bool = False) -> subprocess.Popen[bytes]:
+    """The child process. Everything but port and address stands in `.streamlit/config.toml` beside it."""
     command = [sys.executable, "-m", "streamlit", "run", str(SERVING), "--server.port", str(port)]
+    command += ["--server.address", "0.0.0.0"] if lan else []
     path = os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part)
     folders = {"LOKMA_RESULTS": str(results.resolve()), "LOKMA_BUNDLES": str(bundles.resolve())}
+    folders["LOKMA_PHONE_TOKEN"] = token
     return subprocess.Popen(
         command,
         env={**os.environ, **folders, "PYTHONPATH": path},

@@ -50,6 +50,7 @@ COLUMNS = (
     ("accuracy_high", "DOUBLE", "$.accuracy.interval[1]"),
     ("accuracy_n", "BIGINT", "$.accuracy.n"),
     ("correct", "BIGINT", "$.accuracy.correct"),
+    ("answer_right", "BOOLEAN", "$.answer.right"),
     ("valid", "BOOLEAN", "$.validity.valid"),
     ("flags", "TEXTS", "$.validity.flags"),
     ("failure", "VARCHAR", "$.failure.what"),

@@ -15,7 +15,6 @@ from benchmarks.environment import host
 from edge_runtime.errors import LokmaError
 from mobile_demo.dashboard import markup
 from mobile_demo.dashboard.scene import KEPT, Scene
-from mobile_demo.dashboard.stand_in import InMemory
 from mobile_demo.dashboard.store import Records
 from mobile_demo.words import LANGUAGES, Words
 
@@ -24,6 +23,7 @@ EXAMPLE = "foodvision-mini"
 PAGES = ("answer", "compare", "model", "devices")
 ALL = ""  # of the devices
 LOOK_EVERY_S = 2.0
+PHONE, TOKEN = "/phone", "LOKMA_PHONE_TOKEN"  # where the phone page is mounted, and what its posts must bear
 Stamps = tuple[tuple[str, int, int], ...]
 
 
@@ -154,7 +154,7 @@ def _stamps(folder: Path) -> Stamps:
 @st.cache_resource(max_entries=1, show_spinner=False)
 def _records(folder: str, stamps: Stamps) -> Records:
     del stamps  # only part of the cache's key
-    return Records(InMemory(Path(folder)))
+    return Records(results.connect(folder))
 
 
 @st.fragment(run_every=LOOK_EVERY_S)

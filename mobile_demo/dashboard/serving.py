@@ -7,6 +7,7 @@ here it is told where its backend is, which it else looks for below each page fi
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 import streamlit as st
@@ -15,7 +16,10 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import BaseRoute, Route
 from streamlit.file_util import get_static_dir
 
-from mobile_demo.dashboard.app import PAGES
+from benchmarks import results
+from edge_runtime.errors import LokmaError
+from mobile_demo import phone_routes
+from mobile_demo.dashboard.app import PAGES, PHONE, TOKEN
 from mobile_demo.words import Words
 
 log = logging.getLogger(__name__)
@@ -41,7 +45,21 @@ def routes() -> list[BaseRoute]:
     async def first(request: Request) -> RedirectResponse:
         return RedirectResponse(request.url.replace(path="/"))
 
-    return [Route(f"/{PAGES[0]}", first), *(Route(path, page) for path in ("/", *(f"/{name}" for name in PAGES[1:])))]
+    pages = [Route(path, page) for path in ("/", *(f"/{name}" for name in PAGES[1:]))]
+    return [Route(f"/{PAGES[0]}", first), *pages, *_phone()]
+
+
+def _phone() -> list[BaseRoute]:
+    """The phone page of every bundle that is here, with its collector; none where the page cannot be served."""
+    token, bundles = os.environ.get(TOKEN), Path(os.environ.get("LOKMA_BUNDLES") or "bundles")
+    there = sorted(path.parent for path in bundles.glob("[!.]*/manifest.json"))
+    if not (token and there):
+        return []
+    try:
+        return phone_routes.routes(there, token, results.folder(), PHONE)
+    except LokmaError as error:
+        log.warning("the phone page is not served: %s", error)
+        return []
 
 
 def failed(error: Exception) -> bool:
