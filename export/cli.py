@@ -38,16 +38,16 @@ def main(argv: list[str]) -> int:
     if args.thing is None:
         raise BadRequest("say what to export, or give --verify BUNDLE; `lokma export --help` lists the kinds")
     said = {name: getattr(args, name) for name in SAID if getattr(args, name) is not None}
-    if args.dry_run:
-        plan = planned(args.thing, args.recipes, args.out, args.name, **said)
-        print(json.dumps(plan, ensure_ascii=False) if args.json else text_of(plan))
-        return 2 if plan["missing"] else 0
     terms = {
         "max_drop": args.max_drop,
         "unlabelled": args.unlabelled,
         "keep_failed": args.keep_failed,
         "boards": args.boards,
     }
+    if args.dry_run:
+        plan = planned(args.thing, args.recipes, args.out, args.name, **terms, **said)
+        print(json.dumps(plan, ensure_ascii=False) if args.json else text_of(plan))
+        return 2 if plan["missing"] else 0
     exported = export(args.thing, args.recipes, args.out, args.name, args.force, **terms, **said)
     print(json.dumps(exported.manifest, ensure_ascii=False) if args.json else exported)
     failed = any(

@@ -13,12 +13,26 @@ from export.build import applicable
 from export.export import target_of
 from export.recipes import check_recipes, chosen, parts_of
 from export.sources import plan_of
+from export.terms import MAX_DROP, Terms
 
 
 def planned(
-    thing: Any, recipes: str = "main", out: str | Path = "bundles", name: str | None = None, **said: Any
+    thing: Any,
+    recipes: str = "main",
+    out: str | Path = "bundles",
+    name: str | None = None,
+    max_drop: float = MAX_DROP,
+    unlabelled: Any = (),
+    keep_failed: bool = False,
+    boards: bool = False,
+    **said: Any,
 ) -> dict[str, Any]:
     """What `export` would do with the same arguments, as plain data; runs no code of a user's file."""
+    if boards:
+        from export.boards import require
+
+        require()
+    terms = Terms.of(max_drop, unlabelled, keep_failed)
     with contextlib.closing(plan_of(thing, Asked.of(**said))) as plan:
         check_recipes(recipes)
         rows = {} if "auto" in parts_of(recipes) else applicable(recipes, chosen(recipes), plan.engines, plan.why)
@@ -30,6 +44,12 @@ def planned(
             "spec": plan.spec.to_dict() if plan.spec else None,
             "recipes": list(rows) or ["auto: chosen once the model is read"],
             "data": sides or ("the run's own" if plan.kind == "run" else None),
+            "terms": {
+                "max_drop": max_drop,
+                "unlabelled": len(terms.unlabelled),
+                "keep_failed": keep_failed,
+                "boards": boards,
+            },
             "missing": list(plan.missing),
         }
 
@@ -45,6 +65,7 @@ def text_of(plan: Mapping[str, Any]) -> str:
         *(_spec_lines(ModelSpec.from_dict(plan["spec"])) if plan["spec"] else ["spec     not known yet"]),
         f"recipes  {', '.join(plan['recipes'])}",
         f"data     {data or 'none'}",
+        f"terms    {_terms(**plan['terms'])}",
         *(f"missing  {ask}" for ask in plan["missing"]),
     ]
     return "\n".join(lines)
@@ -60,6 +81,13 @@ def _spec_lines(spec: ModelSpec) -> list[str]:
     if spec.normalise:
         lines.append(f"inside   (x - {_short(spec.normalise.mean)}) / {_short(spec.normalise.std)}")
     return lines
+
+
+def _terms(max_drop: float, unlabelled: int, keep_failed: bool, boards: bool) -> str:
+    said = [f"int8 may lose {max_drop:g} {'point' if max_drop == 1 else 'points'}"]
+    said += [f"{unlabelled} pictures without labels judge too"] if unlabelled else []
+    said += ["what fails stays in"] if keep_failed else []
+    return "; ".join([*said, *(["emulated boards are asked too"] if boards else [])])
 
 
 def _short(values: tuple[float, ...]) -> str:

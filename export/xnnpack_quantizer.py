@@ -1,4 +1,5 @@
-"""XNNPACK's quantizer, with two things more: a clamp belongs to the layer before it, and layers may stay in float.
+"""XNNPACK's quantizer, with more to it: a clamp belongs to the layer before it, layers may stay in float, and the
+ranges of a convolution's input may be taken picture by picture.
 
 ExecuTorch 1.5.1 knows a convolution with a ReLU as one step, and not one with a ReLU6, which MobileNet and
 EfficientNet-Lite are made of. It then takes the range before the clamp, several times as wide as what is left after
@@ -20,7 +21,9 @@ from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 aten = torch.ops.aten
 CLAMPS = {aten.hardtanh.default, aten.hardtanh_.default, aten.relu6.default, aten.relu6_.default}
 MAX_HEAD = 0.02  # of the weights
-WEIGHTED = {aten.conv1d.default, aten.conv2d.default, aten.linear.default}
+RELUS = {aten.relu.default, aten.relu_.default}
+CONVOLUTIONS = {aten.conv1d.default, aten.conv2d.default}
+WEIGHTED = {*CONVOLUTIONS, aten.linear.default}
 
 
 def layer_of(node: fx.Node) -> str:
@@ -50,7 +53,67 @@ class Quantizer(XNNPACKQuantizer):
         if len(layer.args) > 2 and isinstance(layer.args[2], fx.Node):
             given[layer.args[2]] = config.bias
         layer.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(input_qspec_map=given, _annotated=True)
-        clamp.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(output_qspec=config.output_activation, _annotated=True)
+        if clamp is layer:
+            layer.meta[Q_ANNOTATION_KEY].output_qspec = config.output_activation
+        else:
+            annotation = QuantizationAnnotation(output_qspec=config.output_activation, _annotated=True)
+            clamp.meta[Q_ANNOTATION_KEY] = annotation
+
+
+class PictureByPicture(Quantizer):
+    """Takes the ranges of convolutions and linear layers at each run, those of grouped convolutions beforehand.
+
+    XNNPACK has no kernel for a grouped convolution with ranges of the run. What lies between layers stays in float.
+    """
+
+    def __init__(
+        self, at_run: QuantizationConfig, beforehand: QuantizationConfig, in_float: Collection[str] = ()
+    ) -> None:
+        super().__init__(beforehand, in_float)
+        self.at_run = at_run
+
+    def annotate(self, model: fx.GraphModule) -> fx.GraphModule:
+        """Marks what is quantized."""
+        for node in model.graph.nodes:
+            if node.target not in WEIGHTED or not self.filter_fn(node):
+                continue
+            if node.target not in CONVOLUTIONS or groups_of(node) == 1:
+                given = {node.args[0]: self.at_run.input_activation, node.args[1]: self.at_run.weight}
+                node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(input_qspec_map=given, _annotated=True)
+            else:
+                users = list(node.users)
+                clamped = len(users) == 1 and users[0].target in CLAMPS | RELUS
+                self._annotate_clamped(node, users[0] if clamped else node)
+        return model
+
+
+def groups_of(layer: fx.Node) -> int:
+    """Of a convolution."""
+    given: Any = layer.args[6] if len(layer.args) > 6 else layer.kwargs.get("groups", 1)
+    return int(given)
+
+
+def smallest(program: fx.GraphModule, share: float) -> set[str]:
+    """The layers with the fewest weights, as many as hold at most `share` of all together."""
+    layers = [node for node in program.graph.nodes if node.target in WEIGHTED]
+    sizes = {node: _numel(program, node.args[1]) for node in layers}
+    room, found = share * sum(sizes.values()), set()
+    for node in sorted(layers, key=lambda one: sizes[one]):
+        room -= sizes[node]
+        if room < 0:
+            break
+        found.add(layer_of(node))
+    return found
+
+
+def tokens_in(program: fx.GraphModule) -> bool:
+    """Whether a linear layer is given more than one row a sample.
+
+    ExecuTorch 1.5.1 fails on such a file, where convolutions with ranges of the run stand beside it.
+    """
+    return any(
+        node.target is aten.linear.default and node.args[0].meta["val"].dim() > 2 for node in program.graph.nodes
+    )
 
 
 def small_head(program: fx.GraphModule) -> set[str]:

@@ -14,6 +14,18 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, cap
     assert not list(tmp_path.glob("bundles*"))
 
 
+def test_a_dry_run_says_on_what_terms_and_refuses_what_the_export_would_refuse(tmp_path, monkeypatch, capsys, run):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "one.png").write_bytes(b"not looked at yet")
+    more = ["--unlabelled", str(tmp_path / "more"), "--max-drop", "2", "--keep-failed"]
+    assert main(["export", str(run), "--dry-run", *more]) == 0
+    said = capsys.readouterr().out
+    assert "terms    int8 may lose 2 points; 1 pictures without labels judge too; what fails stays in" in said
+    assert main(["export", str(run), "--dry-run", "--unlabelled", "nowhere"]) == 2
+    assert "--unlabelled nowhere is not a folder" in capsys.readouterr().err
+
+
 def test_a_dry_run_says_what_must_be_given_first_without_running_her_code(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.py").write_text("open('touched', 'w')\n")

@@ -31,9 +31,9 @@ def test_attention_is_seen_although_torch_runs_it_as_one_operator():
     assert 0.9 < mix.linear < 1
 
 
-def test_auto_takes_static_int8_for_convolutions_and_dynamic_for_transformers_and_mlps():
+def test_auto_takes_both_kinds_of_int8_for_convolutions_and_dynamic_for_transformers_and_mlps():
     for model, spec in ((EfficientNetLite(3, 32), of_side(32)), (tinyvgg(3, 8, 16), of_side(16))):
-        assert list(chosen("auto", model.eval(), spec)) == list(MAIN)
+        assert list(chosen("auto", model.eval(), spec)) == [*MAIN, "xnnpack-int8-dynamic"]
     dynamic = ["xnnpack-fp32", "onnx-fp32", "xnnpack-int8-dynamic", "onnx-int8-dynamic"]
     for model, spec in ((attentive(), of_side(32)), (mlp([4, 16, 2]), ROWS)):
         assert list(chosen("auto", model.eval(), spec)) == dynamic

@@ -8,7 +8,7 @@ from export import to_executorch
 from export.contract import InGraph
 from export.fold import program_of
 from export.recipes import Job
-from export.xnnpack_quantizer import Quantizer
+from export.xnnpack_quantizer import WEIGHTED, Quantizer, layer_of, smallest
 from tests.export.tiny import ROWS, attentive, lowered, normed, of_side, samples
 
 
@@ -28,7 +28,7 @@ def test_a_transformer_lowers_in_fp32_with_its_attention_on_xnnpack(transformer)
 def test_dynamic_int8_takes_the_linear_layers_only_and_runs_without_torch(transformer):
     (whole, _, _), (data, details, drift) = transformer["xnnpack-fp32"], transformer["xnnpack-int8-dynamic"]
     assert 0 < drift < 0.05 and len(data) < len(whole)
-    assert details["quantization"]["quantized"] == "9 linear layers"
+    assert details["quantization"]["quantized"] == "9 layers"
 
 
 def test_dynamic_int8_of_an_mlp_is_whole_on_xnnpack():
@@ -39,9 +39,46 @@ def test_dynamic_int8_of_an_mlp_is_whole_on_xnnpack():
     assert (details["delegation"]["ops_share"], details["delegation"]["outside"]) == (1.0, {})
 
 
-def test_dynamic_int8_of_a_model_without_linear_layers_is_refused():
-    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval().requires_grad_(False)
-    with pytest.raises(BadRequest, match="no linear layer that dynamic int8 could quantize; take xnnpack-int8"):
+def inverted():
+    """What MobileNet is made of: a stem, and pointwise layers around depthwise ones, with clamps and a residual."""
+
+    class Block(nn.Module):
+        def __init__(self, active, groups=64):
+            super().__init__()
+            self.expand, self.depthwise = nn.Conv2d(16, 64, 1), nn.Conv2d(64, 64, 3, padding=1, groups=groups)
+            self.project, self.active = nn.Conv2d(64, 16, 1), active()
+
+        def forward(self, x):
+            return x + self.project(self.active(self.depthwise(self.active(self.expand(x)))))
+
+    torch.manual_seed(0)
+    pool = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 3))
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.ReLU(), Block(nn.ReLU6), Block(nn.SiLU), Block(nn.ReLU, 8))
+    return nn.Sequential(*model, *pool).eval().requires_grad_(False)
+
+
+def test_dynamic_int8_of_convolutions_is_whole_on_xnnpack_and_nearer_to_float_than_static():
+    (_, _, static), (_, details, drift) = (
+        lowered(name, inverted(), of_side(32)) for name in ("xnnpack-int8", "xnnpack-int8-dynamic")
+    )
+    assert drift < 0.5 * static
+    assert details["delegation"]["outside"] == {}
+    assert details["quantization"]["quantized"] == "9 layers"  # the stem and the head are small
+    pads = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), *inverted())  # as TensorFlow pads
+    assert lowered("xnnpack-int8-dynamic", pads.eval(), of_side(32))[2] < 0.5 * static
+
+
+def test_the_smallest_layers_stay_in_float_as_long_as_they_hold_next_to_nothing():
+    program = program_of(inverted(), of_side(32)).module()
+    assert smallest(program, 0.001) == set()
+    assert smallest(program, 0.01) == {"7"}  # the head's 48 of 12,384
+    assert smallest(program, 0.1) == {"7", "0", "2.depthwise"}
+    assert smallest(program, 1) == {layer_of(node) for node in program.graph.nodes if node.target in WEIGHTED}
+
+
+def test_dynamic_int8_of_a_model_without_layers_is_refused():
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    with pytest.raises(BadRequest, match="no layer that dynamic int8 could quantize; take xnnpack-int8"):
         to_executorch.int8_dynamic(Job(model, of_side(16), samples(of_side(16)), samples(of_side(16), 1)))
 
 
