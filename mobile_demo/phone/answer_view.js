@@ -45,7 +45,9 @@ function sentence(answer, { language, say, percent, number }, unit) {
     return answer.yes.length ? answer.yes.map((label) => capital(label[language], language)).join(", ") : say("none_of_them");
   }
   const name = capital(answer.best?.[language] ?? "", language);
-  return answer.probability === null ? name : `${name} ${percent(answer.probability)}`;
+  if (answer.probability === null) return name;
+  const rounded = answer.probability >= 0.995; // which would read as certain
+  return `${name} ${percent(answer.probability, rounded ? 1 : 0)}`;
 }
 
 /** @param {Answer} answer */

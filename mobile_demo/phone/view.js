@@ -72,6 +72,7 @@ export function fail(error) {
   const known = error instanceof PageError ? error : new PageError("error_unknown", { said: String(error) });
   put(at("error"), ({ say }) => say(known.key, known.values));
   at("error").hidden = false;
+  at("error").scrollIntoView({ block: "nearest" });
   at("loading").hidden = true;
   console.warn(error);
 }

@@ -472,7 +472,7 @@ def test_over_plain_http_the_page_answers_and_says_what_is_off_and_why(url, home
         opened.close()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1440, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark"), (1440, "light")])
 @pytest.mark.parametrize("bundle", ["digits", "cartpole"])
 def test_the_page_fits_its_width_and_every_control_has_a_name(url, chromium, width, scheme, bundle):
     context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, locale="tr-TR")
