@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cloud import protocol
+from benchmarks.cloud.cli import bound
 from benchmarks.cloud.models import Batching, open_models
 from edge_runtime import load
 from edge_runtime.errors import BadRequest
@@ -306,3 +307,10 @@ def test_the_systemd_unit_is_one_that_systemd_takes(tmp_path):
     )
     complaints = [line for line in done.stderr.splitlines() if "lokma.service" in line]
     assert done.returncode == 0 and complaints == [], done.stderr
+
+
+def test_connections_send_at_once_what_they_have():
+    with bound("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        line, _ = listening.accept()
+        with line:
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
