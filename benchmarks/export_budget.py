@@ -155,7 +155,7 @@ def again(scratch: Path) -> Found:
         folder = scratch / "data" / ("test" if number < 16 else "train") / ("calm" if number % 2 else "wild")
         folder.mkdir(parents=True, exist_ok=True)
         generated(32, 32, number).save(folder / f"{number}.png")
-    data = ["--data", str(scratch / "data"), "--input", "32"]
+    data = ["--data", str(scratch / "data"), "--input", "32", "--mean", "0", "--std", "1"]
     of_file = ["-m", "edge_runtime.cli", "export", f"{file}:make", *of_run[:-1], *data]
     _seconds(of_file)
     samples["file"] = [_seconds(of_file) for _ in range(AGAIN)]
