@@ -295,3 +295,43 @@ def test_somebodys_own_folder_is_left_as_it_is(tmp_path):
     with pytest.raises(BadRequest, match="photos exists and is not a run"):
         new_run(tmp_path / "photos", REQUEST, force=True).__enter__()
     assert [p.name for p in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
+
+
+DQN = {"total_steps": 800, "learning_starts": 100, "check_every": 200, "check_episodes": 2, "buffer_size": 300}
+
+
+@pytest.mark.parametrize("dies_at", [1, 14, 26, 60, 99])
+def test_a_dqn_killed_before_or_after_learning_began_ends_with_the_same_weights_and_history(tmp_path, dies_at):
+    from train.recipes import cartpole_dqn
+
+    def learned(folder: Path, dies_at: int = -1) -> tuple[nn.Module, Dying]:
+        folder.mkdir(exist_ok=True)
+        draft = Dying(folder, every_s=0.0)
+        draft.dies_at = dies_at
+        return cartpole_dqn.learn(cartpole_dqn.Args(**DQN), draft), draft
+
+    whole, unbroken = learned(tmp_path / "whole")
+    with pytest.raises(Killed):
+        learned(tmp_path / "cut", dies_at)
+    resumed, draft = learned(tmp_path / "cut")
+    assert same(whole, resumed) and unbroken.rows == draft.rows and len(draft.rows) == 4
+
+
+def test_a_dqn_that_is_killed_goes_on_by_the_same_command_to_the_same_weights(own_home, tmp_path):
+    steps = ["--total-steps", "4000", "--check-episodes", "2", "--buffer-size", "1500"]
+    how = [sys.executable, "-m", "edge_runtime.cli", "train", "cartpole-dqn", *steps, "--checkpoint-s", "0"]
+    whole = train.train("cartpole-dqn", total_steps=4000, check_episodes=2, buffer_size=1500, out=tmp_path / "whole")
+    folder = tmp_path / "cut" / "cartpole"
+    for seen_before_the_kill in (1, 200):
+        process = subprocess.Popen([*how, "--out", str(tmp_path / "cut")], stdout=subprocess.DEVNULL)
+        while process.poll() is None and _newest(folder) < seen_before_the_kill:
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        assert not (folder / "metrics.json").exists()
+    subprocess.run([*how, "--out", str(tmp_path / "cut")], stdout=subprocess.DEVNULL, check=True)
+    assert json.loads((folder / "metrics.json").read_text())["model_sha256"] == whole.metrics["model_sha256"]
+
+
+def _newest(folder: Path) -> int:
+    return max((int(path.stem.split("-")[1]) for path in folder.glob("checkpoint-*.json")), default=0)

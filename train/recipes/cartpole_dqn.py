@@ -16,8 +16,9 @@ sets the time it trains against that of stable-baselines3.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -28,7 +29,7 @@ from torch.nn import functional
 from edge_runtime.measure import mean_interval
 from edge_runtime.spec import Architecture, Label, ModelSpec, Normalise, TensorSpec
 from train.draft import Draft
-from train.episodes import CARTPOLE, RETURNS, TEST_SEEDS, TRAIN_SEEDS, play
+from train.episodes import CARTPOLE, RETURNS, TEST_SEEDS, TRAIN_SEEDS, play, set_state, state_of
 from train.fit import one_thread
 from train.models import build
 from train.recipes import MAX_SEED, option
@@ -38,6 +39,7 @@ from train.recipes import MAX_SEED, option
 STD = np.array([1.0, 1.5, 0.1, 1.5], np.float32)
 TRACK_M, TILT_RAD = 2.4, 0.2095  # beyond these CartPole ends an episode
 SIZES = [4, 64, 64, 2]
+STAGE = "learn"  # of its checkpoints
 SOLVED = 500.0  # CartPole-v1 ends every episode there
 
 
@@ -169,6 +171,32 @@ class Learner:
         self._play()
         return self._update() if len(self.buffer) >= self.args.learning_starts else None
 
+    def state(self) -> dict[str, Any]:
+        """All of it, for a checkpoint: the replay buffer and where the environments are too."""
+        return {
+            "step": self.step,
+            "chance": self.chance.bit_generator.state,
+            "network": self.network.state_dict(),
+            "target": self.target.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "columns": self.buffer.columns,
+            "added": self.buffer.added,
+            "environments": state_of(self.environments),
+            "observations": self.observations,
+            "over": self.over,
+        }
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Brings a fresh learner of the same arguments to where `state` was taken."""
+        self.step, self.buffer.added = state["step"], state["added"]
+        self.chance.bit_generator.state = state["chance"]
+        self.network.load_state_dict(state["network"])
+        self.target.load_state_dict(state["target"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.buffer.columns = [column.copy() for column in state["columns"]]
+        set_state(self.environments, state["environments"])
+        self.observations, self.over = state["observations"].copy(), state["over"].copy()
+
     def _play(self) -> None:
         """By chance with probability epsilon, else the best action."""
         args, before = self.args, self.observations
@@ -202,16 +230,22 @@ def learn(args: Args, draft: Draft) -> nn.Module:
     """The training loop; returns the network with the best weights of all checks."""
     learner = Learner(args)
     best_score, best_weights = -1.0, copy.deepcopy(learner.network.state_dict())
+    kept = draft.kept(STAGE)
+    if kept is not None:
+        learner.go_on_from(kept["learner"])
+        best_score, best_weights = kept["best_score"], kept["best_weights"]
     while learner.step < args.total_steps and best_score < SOLVED:
         loss = learner.advance()
-        if loss is None or learner.step % args.check_every >= args.environments:
-            continue
-        score, row = check(learner.network, args.check_episodes)
-        draft.log({"step": learner.step, "steps": args.total_steps, "loss": loss, **row})
-        if score >= SOLVED:  # a few perfect episodes may be luck: play all training seeds
-            score, _ = check(learner.network, len(TRAIN_SEEDS))
-        if score > best_score:
-            best_score, best_weights = score, copy.deepcopy(learner.network.state_dict())
+        if loss is not None and learner.step % args.check_every < args.environments:
+            score, row = check(learner.network, args.check_episodes)
+            draft.log({"step": learner.step, "steps": args.total_steps, "loss": loss, **row})
+            if score >= SOLVED:  # a few perfect episodes may be luck: play all training seeds
+                score, _ = check(learner.network, len(TRAIN_SEEDS))
+            if score > best_score:
+                best_score, best_weights = score, copy.deepcopy(learner.network.state_dict())
+        if draft.due():
+            best = {"best_score": best_score, "best_weights": best_weights}
+            draft.keep(STAGE, {"learner": learner.state(), **best})
     learner.environments.close()
     learner.network.load_state_dict(best_weights)
     return learner.network
