@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.arguments import Parser
+from edge_runtime.errors import BadData, BadInput
 from train.recipes import RECIPES
-from train.run import Run
+from train.run import Run, check_run
+
+SHOWN = 4  # numbers of a run in the list
 
 
 def main(argv: list[str]) -> int:
@@ -116,13 +119,25 @@ def _add_options(parser: Parser, recipe: str) -> None:
 
 
 def _print_list(as_json: bool) -> None:
-    rows = [{"recipe": name, **dataclasses.asdict(row)} for name, row in sorted(RECIPES.items())]
-    for row in rows:
+    for name, recipe in sorted(RECIPES.items()):
+        reached = _reached(Path("runs") / recipe.run)
         if as_json:
-            print(json.dumps(row))
-        else:
-            print(f"{row['recipe']:<20} {row['summary']}")
-            print(f"{'':<20} expect {row['expected']}; takes {row['takes']}")
+            print(json.dumps({"recipe": name, **dataclasses.asdict(recipe), "reached": reached}))
+            continue
+        print(f"{name:<20} {recipe.summary}")
+        print(f"{'':<20} expect {recipe.expected}; takes {recipe.takes}")
+        if reached is not None:
+            said = ", ".join(f"{key} {value:.4g}" for key, value in list(reached.items())[:SHOWN])
+            print(f"{'':<20} runs/{recipe.run} reached {said}")
+
+
+def _reached(path: Path) -> dict[str, float] | None:
+    """The numbers of the run that lies there; None where none does, or it is damaged."""
+    try:
+        results = check_run(path)["results"]
+    except (BadInput, BadData):
+        return None
+    return {key: value for key, value in results.items() if type(value) in (int, float)}
 
 
 def _print_run(run: Run, as_json: bool) -> None:

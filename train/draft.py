@@ -52,6 +52,7 @@ log = logging.getLogger(__name__)
 
 REQUEST, LOCK = "request.json", "lock"
 KEPT = rf"checkpoint-\d+\.(json|safetensors)|{re.escape(REQUEST)}|{re.escape(READINGS)}|{LOCK}"
+LEAST_FREE = 20_000_000  # bytes: the smallest backbone here and two checkpoints of a small network
 EVERY_S = 10.0  # between checkpoints: what Ctrl-C or a kill costs at most
 
 
@@ -168,6 +169,7 @@ def new_run(
     folder = _beside(target, "next") if (target / METRICS).is_file() else target
     if not is_ours(folder):
         raise BadRequest(f"{folder} exists and is not a run; it is left as it is")
+    _refuse_full(target)
     try:
         with locked(folder / LOCK, f"{target} is being trained by another process"):
             try:
@@ -190,6 +192,16 @@ def new_run(
         about = f" ({error.filename})" if error.filename else ""
         problem = f"{error.strerror or error}{about}"
         raise BadRequest(f"cannot write {target}: {problem}; what stood there stands") from error
+
+
+def _refuse_full(target: Path) -> None:
+    there = next(path for path in target.absolute().parents if path.is_dir())
+    free = shutil.disk_usage(there).free
+    if free < LEAST_FREE:
+        raise BadRequest(
+            f"{free / 1e6:.1f} MB are free for {target}; a run needs at least {LEAST_FREE / 1e6:.0f} MB: "
+            "make room, or name another folder (--out)"
+        )
 
 
 def is_ours(path: Path) -> bool:

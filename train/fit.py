@@ -160,7 +160,8 @@ def fit(
     compute = current()
     kept = compute.same(draft.kept(stage) if draft is not None else None)
     at = _resumed(kept, model, batches, optimizer, schedule) if kept else Progress()
-    network, stepped = compute.set_up(model, optimizer)
+    # pictures with their channels last: convolutions are more than twice as fast on a processor, others do not care
+    network, stepped = compute.set_up(model.to(memory_format=torch.channels_last), optimizer)
     start = time.perf_counter() - at.seconds
     for epoch in range(at.epoch, epochs + 1):
         model.train()
@@ -169,7 +170,8 @@ def fit(
             at.batch += 1
             size = len(targets)
             inputs, targets = (compute.place(one[compute.rank :: compute.world]) for one in (inputs, targets))
-            outputs = network(inputs)
+            with _memory_named(size, epoch, at.batch):
+                outputs = network(inputs.contiguous(memory_format=torch.channels_last) if inputs.ndim == 4 else inputs)
             if epoch == 1:  # in which every sample comes once
                 _refuse_misfit(outputs, targets, task, f"epoch 1, batch {at.batch}")
             loss = task.loss(outputs, targets)
@@ -179,7 +181,8 @@ def fit(
                     "look at that batch, or lower the learning rate"
                 )
             stepped.zero_grad()
-            compute.backward(loss * (compute.world / size))  # processes' gradients are averaged: this is the batch's
+            with _memory_named(size, epoch, at.batch):
+                compute.backward(loss * (compute.world / size))  # of processes the mean is taken: so it is the batch's
             stepped.step()
             if schedule is not None:
                 schedule.step()
@@ -197,6 +200,19 @@ def fit(
                 told(row)
         at = Progress(epoch + 1, seconds=at.seconds)
     model.eval().cpu()
+
+
+@contextlib.contextmanager
+def _memory_named(size: int, epoch: int, batch: int) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        where = f"epoch {epoch}, batch {batch}"
+        raise BadData(
+            f"{size} samples do not fit into memory in {where}; try --batch-size {max(1, size // 2)}"
+        ) from error
 
 
 @dataclass

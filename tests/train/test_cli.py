@@ -17,6 +17,17 @@ def test_the_list_shows_every_recipe_and_what_to_expect(capsys):
     assert [json.loads(line)["recipe"] for line in capsys.readouterr().out.splitlines()] == sorted(RECIPES)
 
 
+def test_the_list_shows_what_the_runs_here_reached(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["multiclass-digits", "--epochs", "1"])
+    capsys.readouterr()
+    main(["--list"])
+    assert "runs/digits reached test_accuracy 0." in capsys.readouterr().out
+    main(["--list", "--json"])
+    reached = {row["recipe"]: row["reached"] for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert reached["multiclass-digits"]["test_n"] == 360 and reached["tinyvgg"] is None
+
+
 def test_a_run_prints_where_its_pictures_came_from_and_where_it_lies(tmp_path, capsys):
     assert main(["multiclass-digits", "--epochs", "1", "--out", str(tmp_path), "--name", "one"]) == 0
     shown = capsys.readouterr().out
