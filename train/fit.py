@@ -159,7 +159,7 @@ def fit(
     """
     compute = current()
     # pictures with their channels last: convolutions are more than twice as fast on a processor, others do not care
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     kept = compute.same(draft.kept(stage) if draft is not None else None)
     at = _resumed(kept, model, batches, optimizer, schedule) if kept else Progress()
     network, stepped = compute.set_up(model, optimizer)
