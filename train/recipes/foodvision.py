@@ -17,8 +17,8 @@ points); ViT-S/14, whose weights were tuned to find what stands out, gets 136. T
 chosen by 5-fold cross-validation on the 450 training pictures (but for `effnet_lite1`, `effnet_b2` and `vit_b_16`,
 which were not tuned); every training runs it again and records it; the test split is read once, at the end.
 
-Cross-validation decides two things more. Its answers are mostly surer than they are right, so that the head's weights
-are divided by the temperature that makes up for it; and the probability below which the model should say
+Cross-validation decides two things more. Its answers are not as sure as they are right: the head's weights are divided
+by the temperature that makes up for it; and the probability below which the model should say
 *I am not sure* is put where at most 5 % of pictures like these lie below it.
 """
 
