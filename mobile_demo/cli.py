@@ -131,10 +131,14 @@ def _phone_site(bundles: list[str], folder: Path, as_json: bool) -> int:
     from edge_runtime.bundle import open_bundle
     from mobile_demo.phone_site import files, write
 
-    made = files([open_bundle(path) for path in bundles])
+    opened = [open_bundle(path) for path in bundles]
+    made = files(opened)
     size = write(folder, made)
-    said = {"folder": str(folder), "files": len(made), "size_bytes": size}
+    pictures = sum(len(one.golden()) for one in opened if one.spec.image is not None)
+    said = {"folder": str(folder), "files": len(made), "size_bytes": size, "golden_pictures": pictures}
     sentence = f"{folder}: {len(made)} files, {size / 1e6:.1f} MB. Try it: python3 -m http.server -d {folder} 8600"
+    if pictures:
+        sentence += f"\nIt holds {pictures} golden pictures of the bundle: publish it only where you may publish them."
     print(json.dumps(said) if as_json else sentence)
     return 0
 

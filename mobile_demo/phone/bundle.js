@@ -13,7 +13,8 @@ import { sha256 } from "./sha256.js";
  * @typedef {{name: string, task: string, inputs: Tensor[], outputs: Tensor[], labels: Label[], image: ImageSpec | null,
  *   columns: string[], unsure_below?: number | null}} Spec
  * @typedef {{id: string, file: string, engine: string, precision: string, sha256: string, size_bytes: number,
- *   accuracy?: {metric: string, value: number, n: number, text: string}}} Artifact
+ *   accuracy?: {metric: string, value: number, n: number, text: string},
+ *   verdict?: {accuracy?: {answer?: string}} | null}} Artifact
  * @typedef {{file: string, sha256: string, size_bytes: number}} Stored
  * @typedef {{id: string, reference: number[], outputs: Record<string, number[]>, tensor?: Stored | null, input?: number[],
  *   file?: string, sha256?: string, size_bytes?: number}} Golden
@@ -78,7 +79,8 @@ export function content(bundle, file, progress) {
  * @returns {Artifact}
  */
 export function firstChoice(bundle) {
-  return bundle.artifacts.find((one) => one.precision === "int8") ?? bundle.artifacts[0];
+  const kept = bundle.artifacts.filter((one) => one.verdict?.accuracy?.answer !== "fail"); // --keep-failed ships those
+  return kept.find((one) => one.precision === "int8") ?? kept[0] ?? bundle.artifacts[0];
 }
 
 /** @param {string} url @returns {Promise<Uint8Array<ArrayBuffer>>} */

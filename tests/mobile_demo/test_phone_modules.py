@@ -134,3 +134,14 @@ def test_answers_are_the_runtimes(task, values, unsure_below):
     assert mine["unsure"] == theirs.unsure
     if task == "multilabel":
         assert [one["id"] for one in mine["yes"]] == theirs.labels_at(0.5)
+
+
+def test_the_page_starts_with_int8_unless_its_verdict_failed():
+    def chosen(answer):
+        artifacts = [
+            {"id": "onnx-fp32", "precision": "fp32", "verdict": None},
+            {"id": "onnx-int8", "precision": "int8", "verdict": {"accuracy": {"answer": answer}}},
+        ]
+        return node("bundle.js", "page.firstChoice(given)", {"artifacts": artifacts})["id"]
+
+    assert [chosen(answer) for answer in ("pass", "inconclusive", "fail")] == ["onnx-int8", "onnx-int8", "onnx-fp32"]

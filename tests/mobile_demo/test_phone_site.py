@@ -10,7 +10,7 @@ import pytest
 from edge_runtime import check, examples
 from edge_runtime.bundle import open_bundle
 from edge_runtime.errors import BadRequest, Missing
-from mobile_demo import phone_site
+from mobile_demo import cli, phone_site
 from mobile_demo.catalogue.phone import TEXTS
 
 PAGE = Path(phone_site.PAGE)
@@ -99,3 +99,12 @@ def test_every_file_of_the_page_shows_no_text_of_its_own():
 
 def test_every_key_belongs_to_the_page():
     assert all(key.startswith("phone_") for key in TEXTS)
+
+
+def test_a_static_site_says_that_it_publishes_the_bundles_golden_pictures(site, tmp_path, capsys):
+    digits, cartpole = (str(examples.path(f"{name}.zip")) for name in ("digits", "cartpole"))
+    held = len(open_bundle(digits).golden())
+    assert cli.phone([digits, cartpole, "--out", str(tmp_path / "site")]) == 0
+    assert f"It holds {held} golden pictures of the bundle: publish it only where you may" in capsys.readouterr().out
+    assert cli.phone([cartpole, "--out", str(tmp_path / "plays")]) == 0
+    assert "golden pictures" not in capsys.readouterr().out
