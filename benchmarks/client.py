@@ -176,7 +176,7 @@ def _prompt(made: Any) -> Any:
     tritonclient has no option for it; where its inside is another one day, it is left as it is.
     """
     pool = getattr(getattr(made, "_client_stub", None), "_connection_pool", None)
-    if hasattr(pool, "after_connect"):
+    if pool is not None and hasattr(pool, "after_connect"):
         pool.after_connect = lambda line: line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
 
