@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks import dqn_study, paired, results
@@ -232,22 +232,22 @@ def measured(name: str, pairs: int) -> tuple[Row, dict[str, Any]]:
         same = intervals[0][0] <= intervals[1][1] and intervals[1][0] <= intervals[0][1]
         note += f"; {right[0]} and {right[1]} of {n[0]} right, intervals {'meet' if same else 'DIFFER'}"
         holds = holds and same
-    record = results.record(
-        kind="budget",
-        budget="train",
-        commit=commit(),
-        bundle={},
-        artifact={"id": name},
-        target="device",
-        host=host(),
-        scenario={"name": NAMES[name], "pairs": pairs},
-        latency_ns=[round(value * 1e9) for value in ours],
-        against_ns=[round(value * 1e9) for value in theirs],
-        sides=[list(side) for side in sides],
-        validity={"valid": not flags, "flags": list(flags)},
-        notes=[note],
-    )
-    return paired.row(NAMES[name], ratio, BOUNDS[name], holds, pairs, note), record
+    row = paired.row(NAMES[name], ratio, BOUNDS[name], holds, pairs, note)
+    times = {"latency_ns": _nanoseconds(ours), "against_ns": _nanoseconds(theirs)}
+    return row, recorded(name, [row], flags, pairs=pairs, sides=[list(side) for side in sides], **times)
+
+
+def recorded(group: str, rows: list[Row], flags: Sequence[str] = (), pairs: int = 0, **more: Any) -> dict[str, Any]:
+    """The record of a group of rows; `more` holds the raw seconds, as nanoseconds."""
+    about = {"kind": "budget", "commit": commit(), "bundle": {}, "artifact": {"id": group}, "target": "device"}
+    scenario = {"budget": "train", "group": group, "pairs": pairs}
+    validity = {"valid": not flags, "flags": list(flags)}
+    raw = {"latency_ns": [], **more}
+    return results.record(**about, host=host(), scenario=scenario, rows=rows, validity=validity, **raw)
+
+
+def _nanoseconds(values: list[float]) -> list[int]:
+    return [round(value * 1e9) for value in values]
 
 
 def _seconds(values: list[float]) -> str:
@@ -272,8 +272,10 @@ def main(argv: list[str]) -> int:
             results.append([record], path)
             rows.append(row)
             _show(row, args.json)
-        for row in dqn_study.rows(dqn_study.done(results.read().records, dqn_study.made_by())):
-            rows.append(row)
+        learned = dqn_study.rows(dqn_study.done(results.read().records, dqn_study.made_by()))
+        results.append([recorded("dqn", learned)], path)
+        rows += learned
+        for row in learned:
             _show(row, args.json)
     except LokmaError as error:
         print(f"train_budget: {error}", file=sys.stderr)

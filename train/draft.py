@@ -33,6 +33,7 @@ from train.run import (
     METRICS,
     READINGS,
     SPEC,
+    SPLITS,
     WEIGHTS,
     Request,
     add_test_reading,
@@ -106,6 +107,10 @@ class Draft:
         self.earlier_s, self.start = max(self.earlier_s, found["seconds"]), time.perf_counter()
         state: dict[str, Any] = found["state"]
         return state
+
+    def keep_splits(self, splits: Mapping[str, Any]) -> None:
+        """Writes which part of the data stands on which side, as `train.splits` tells."""
+        replace_file(self.folder / SPLITS, (json.dumps(splits, ensure_ascii=False) + "\n").encode())
 
     def show(self, name: str, picture: Any) -> None:
         """Keeps a Pillow picture in the run, as `name`.png."""

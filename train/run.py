@@ -2,8 +2,9 @@
 
 `model.safetensors` holds the weights, `spec.json` the `ModelSpec`, `history.jsonl` one line an epoch,
 `metrics.json` how it came about (recipe, arguments, data, results, code, versions), `test_readings.jsonl` one
-line for every reading of the test split by training, and by whoever else calls `add_test_reading`; `curves.png` and,
-of few classes, `confusion.png`. No pickle.
+line for every reading of the test split by training, and by whoever else calls `add_test_reading`; `splits.json`
+which part of the data stood on which side; `curves.png` and, of few classes, `confusion.png`, of CartPole
+`episodes.gif`. No pickle.
 
 >>> run = load_run("runs/digits")                                                       # doctest: +SKIP
 >>> run.spec.task, run.metrics["results"]["test_accuracy"]                              # doctest: +SKIP
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WEIGHTS, SPEC, HISTORY, METRICS = "model.safetensors", "spec.json", "history.jsonl", "metrics.json"
-READINGS = "test_readings.jsonl"
+READINGS, SPLITS = "test_readings.jsonl", "splits.json"
 # what metrics.json must hold: export and the reuse of a run read it
 NEEDED: dict[tuple[str, ...], type | tuple[type, ...]] = {
     ("recipe",): str,

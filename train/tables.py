@@ -43,18 +43,19 @@ class Side:
     """One split: `rows` float32 (n, columns), `targets` float32 (n, outputs).
 
     A target is a number (regression), 0 or 1 for each label (binary, multilabel), or in one column the number of
-    the class (multiclass).
+    the class (multiclass). `numbers` int64 (n,) are the rows' in the source that both sides come from, if one does.
     """
 
     rows: np.ndarray
     targets: np.ndarray
+    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def part(self, chosen: np.ndarray) -> Side:
         """The rows of these numbers, (m,)."""
-        return Side(self.rows[chosen], self.targets[chosen])
+        return Side(self.rows[chosen], self.targets[chosen], None if self.numbers is None else self.numbers[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +109,16 @@ def table(
     task: str,
     columns: Sequence[str],
     targets: Sequence[str],
-    train: tuple[Any, Any],
-    test: tuple[Any, Any],
+    train: tuple[Any, ...],
+    test: tuple[Any, ...],
     *,
     units: Sequence[str] = (),
     origin: str = "",
     target_unit: str = "",
 ) -> TableData:
     """Checks rows and targets of both sides, arrays of any number type, and makes a table of them.
+
+    A side is (rows, targets), or what `split` gives.
 
     Raises:
         BadData: a number is missing or not finite (row and column are named), a label is beyond `targets`, there
@@ -160,11 +163,18 @@ def split(rows: np.ndarray, targets: np.ndarray, classes: bool, test: float | in
     kept, held = train_test_split(
         numbers, test_size=test, random_state=SPLIT_SEED, stratify=targets if classes else None
     )
-    return (rows[kept], targets[kept]), (rows[held], targets[held])
+    return (rows[kept], targets[kept], kept), (rows[held], targets[held], held)
 
 
 def _side(
-    name: str, split: str, columns: Sequence[str], targets: Sequence[str], task: str, rows: Any, truth: Any
+    name: str,
+    split: str,
+    columns: Sequence[str],
+    targets: Sequence[str],
+    task: str,
+    rows: Any,
+    truth: Any,
+    numbers: np.ndarray | None = None,
 ) -> Side:
     with np.errstate(over="ignore"):  # what does not fit into float32 becomes infinite, and is refused below
         given, true = np.asarray(rows, np.float32), np.asarray(truth, np.float32)
@@ -181,7 +191,7 @@ def _side(
             place = f"row {row + 1} of {split}, column {names[column]!r}"
             raise BadData(f"{name}: {place} is {array[row, column]}; {len(odd)} such, fill or drop them")
     _refuse_strange(name, split, task, targets, true)
-    return Side(given, true)
+    return Side(given, true, numbers)
 
 
 def _refuse_strange(name: str, split: str, task: str, targets: Sequence[str], true: np.ndarray) -> None:

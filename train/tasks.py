@@ -1,8 +1,8 @@
 """What a task trains on and is judged by, as a table: loss, last activation, metrics.
 
 Losses and metrics are sums over samples: a mean of batch means would weigh a small last batch too much. `counts`
-are such sums too, and `scores` reads from them what no mean over samples gives: F1, R2. torchmetrics has the same
-numbers; here each is a line or two, and a reader sees that they are sums.
+are such sums too, and `scores` reads from them what no mean over samples gives: F1, R2. Each is a line or
+two here, and tests hold it against scikit-learn's; a library of metrics would bring states of its own for it.
 
 >>> import torch
 >>> right = TASKS["multiclass"].metric(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))

@@ -94,6 +94,7 @@ def train(
     module = recipe_module(recipe)
     from train.checkpoint import circumstances  # these bring torch, as the recipe did
     from train.devices import computing
+    from train.splits import splits_of
 
     args = make_args(module.Args, arguments)
     own_name = getattr(module, "run_of", None)  # a recipe of several models names the run by the model
@@ -113,6 +114,9 @@ def train(
                 module.train(args, data, Draft(Path(scratch), every_s=math.inf))
         else:
             with new_run(target, request, watch, every_s=checkpoint_s, force=force) as draft:
+                splits = splits_of(data)
+                if splits is not None:
+                    draft.keep_splits(splits)
                 module.train(args, data, draft)
                 draft.finished["computed"] = circumstances()
         compute.same(None)  # the run is whole from here on

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import train
 from edge_runtime.errors import BadRequest
@@ -215,6 +216,8 @@ def test_a_few_hundred_steps_of_dqn_make_a_run(tmp_path):
     run = train.train("cartpole-dqn", out=tmp_path, **few)
     assert run.spec.task == "policy" and run.spec.outputs[0].name == "q_values"
     assert [label.tr for label in run.spec.labels] == ["sola", "sağa"]
+    with Image.open(run.path / "episodes.gif") as shown:
+        assert shown.n_frames > 4
     rows = [json.loads(line) for line in (run.path / "history.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [200, 400]
     assert all(0 < row["loss"] < 10 and {"mean_return", "rounded_return"} < set(row) for row in rows)

@@ -29,6 +29,7 @@ from torch.nn import functional
 from edge_runtime.measure import mean_interval
 from edge_runtime.spec import Architecture, Label, ModelSpec, Normalise, TensorSpec
 from train.draft import Draft
+from train.drawing import write_episodes
 from train.episodes import CARTPOLE, RETURNS, TEST_SEEDS, TRAIN_SEEDS, play, set_state, state_of
 from train.fit import one_thread
 from train.models import build
@@ -40,6 +41,7 @@ STD = np.array([1.0, 1.5, 0.1, 1.5], np.float32)
 TRACK_M, TILT_RAD = 2.4, 0.2095  # beyond these CartPole ends an episode
 SIZES = [4, 64, 64, 2]
 STAGE = "learn"  # of its checkpoints
+SHOWN = 2  # episodes in the run's GIF, with training seeds
 SOLVED = 500.0  # CartPole-v1 ends every episode there
 
 
@@ -136,7 +138,9 @@ def train(args: Args, data: Simulator, draft: Draft) -> None:
     with one_thread():
         network = learn(args, draft)
         centre(network)
-        final = play(greedy(layers_of(network)), TEST_SEEDS, data.name)
+        policy = greedy(layers_of(network))
+        final = play(policy, TEST_SEEDS, data.name)
+    write_episodes(draft.folder / "episodes.gif", policy, TRAIN_SEEDS[:SHOWN])
     lower, _ = mean_interval(final.returns, RETURNS)
     draft.read_test("end of training", mean_return=final.mean, lower_95=lower, n=len(final.returns))
     results = {

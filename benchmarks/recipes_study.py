@@ -1,0 +1,258 @@
+"""Do the recipes reach what they state? Each is trained over its seeds, exported, and checked without torch.
+
+`python -m benchmarks.recipes_study [--only NAME,…] [--json]` trains a seed at a time, each in a process of its own;
+then the first seed's run goes through `lokma export --recipes auto`, every recipe that fits it, and its bundle
+through `lokma check` where torch cannot be imported. A record is appended as each part ends: seeds, n, and what came
+out; what is on record with the same code, libraries and machine is not done again. A recipe's rows, as RESULTS.md
+shows them, are one record more. `foodvision` has a study of its own; `tinyvgg` needs pictures (`LOKMA_DATA`).
+
+Five minutes on two idle cores without `vit-paper` and `tinyvgg`, half an hour with them. Exits 1 where a row
+does not hold, or is open.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import paired, results
+from benchmarks.environment import host
+from benchmarks.paired import Row
+from edge_runtime.errors import BadRequest, EngineError, LokmaError, Missing
+from train.provenance import code_sha256, commit, room_modules, versions
+from train.recipes import RECIPES
+
+STUDY, OUT = "recipes", Path("runs") / "study"
+LIMIT_S = 3600  # of one part
+CHECK = "import sys; sys.modules['torch'] = None; from edge_runtime.cli import main; sys.exit(main(sys.argv[1:]))"
+
+Results = Mapping[str, Any]  # of a run's metrics.json
+Part = tuple[str, str]  # a row's name, and "seed N" or "bundle"
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What one recipe must reach: `values` of a run's results against `bound`, by their mean or by the worst."""
+
+    recipe: str
+    what: str
+    values: Callable[[Results], Sequence[float]]
+    bound: Callable[[Results], float]
+    n: Callable[[Results], int]
+    seeds: Sequence[int] = (0,)  # a recipe for tables trains three in one run
+    arguments: Mapping[str, Any] | None = None
+    at_most: bool = False
+    worst: bool = False
+
+    def holds(self, value: float, bound: float) -> bool:
+        """Whether the bound is kept."""
+        return value <= bound if self.at_most else value >= bound
+
+
+def _aim(recipe: str, what: str, key: str, bound: float | Callable[[Results], float], **more: Any) -> Aim:
+    """Of a recipe that keeps its seeds in its own results, under `key`; a cross-validation keeps them under `cv`."""
+    own, n = ("cv", lambda r: r["cv"]["n"]) if key == "difference" else ("seeds", lambda r: r["test_n"])
+    fixed = bound if callable(bound) else lambda _: bound
+    return Aim(recipe, what, lambda r: r[own][key]["by_seed"], fixed, n, **more)
+
+
+def _pictures(recipe: str, bound: float) -> Aim:
+    return Aim(
+        recipe, "test accuracy", lambda r: [r["test_accuracy"]], lambda _: bound, lambda r: r["test_n"], (0, 1, 2)
+    )
+
+
+AIMS: dict[str, Aim] = {
+    "binary-circles": _aim("binary-circles", "test accuracy", "accuracy", lambda r: r["bayes_accuracy"] - 0.01),
+    "binary-table": _aim("binary-table", "accuracy over 5 folds, less logistic regression's", "difference", -0.01),
+    "cartpole-dqn": Aim(
+        "cartpole-dqn", "lower 95 % bound of the mean return", lambda r: [r["lower_95"]], lambda _: 475.0,
+        lambda r: r["episodes"], range(5), worst=True,
+    ),
+    "multiclass-blobs": _aim("multiclass-blobs", "test accuracy", "accuracy", 0.99),
+    "multiclass-digits": _pictures("multiclass-digits", 0.985),
+    "multilabel": _aim("multilabel", "micro-F1 over 5 folds, less one-vs-rest logistic regression's", "difference",
+                       -0.01),
+    **{
+        f"regression-curve {curve}": _aim("regression-curve", "error, of the true curve's", "ratio", 1.05,
+                                           arguments={"curve": curve}, at_most=True)
+        for curve in ("cubic", "parabola", "sine")
+    },
+    "regression-diabetes": _aim("regression-diabetes", "R2 over 5 folds, less Ridge's", "difference", -0.01),
+    "regression-linear": _aim("regression-linear", "error, of the true line's", "ratio", 1.05, at_most=True),
+    "tinyvgg": _pictures("tinyvgg", 0.5),
+    "vit-paper": _pictures("vit-paper", 0.98),
+}  # fmt: skip
+
+
+def parts(name: str) -> list[Part]:
+    """What is to be done for a row: its seeds, then the bundle."""
+    return [(name, f"seed {seed}") for seed in AIMS[name].seeds] + [(name, "bundle")]
+
+
+def trained(name: str, seed: str) -> Results:
+    """The metrics of a run, trained in a process of its own."""
+    given = {**(AIMS[name].arguments or {}), "seed": seed.removeprefix("seed ")}
+    flags = [text for key, value in given.items() for text in (f"--{key}", str(value))]
+    run = ["--name", _run(name, seed), "--out", str(OUT), "--json"]
+    found: Results = json.loads(_lokma("train", AIMS[name].recipe, *flags, *run)[1])
+    return found
+
+
+def bundled(name: str) -> Results:
+    """The first seed's run as a bundle: what it holds, what was left out and why, and whether `lokma check` passes."""
+    run = OUT / _run(name, parts(name)[0][1])
+    code, said = _lokma("export", str(run), "--recipes", "auto", "--out", str(OUT / "bundles"), "--json", may=(0, 1))
+    manifest = json.loads(said)
+    command = [sys.executable, "-c", CHECK, "check", str(OUT / "bundles" / manifest["name"])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    return {
+        "artifacts": [one["id"] for one in manifest["artifacts"]],
+        "left_out": manifest.get("left_out") or [],
+        "verdicts_hold": code == 0,
+        "checked": done.returncode == 0,
+        "check_said": (done.stdout + done.stderr).splitlines()[-1:],
+    }
+
+
+def _run(name: str, part: str) -> str:
+    return f"{name}-{part}".replace(" ", "-")
+
+
+def _lokma(*arguments: str, may: Sequence[int] = (0,)) -> tuple[int, str]:
+    """A verb's exit code and what it printed last.
+
+    Raises:
+        Missing: something that it needs is not here.
+        EngineError: it failed.
+    """
+    command = [sys.executable, "-m", "edge_runtime.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    if done.returncode not in may:
+        words = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        kind = Missing if done.returncode == Missing.exit_code else EngineError
+        raise kind(f"lokma {' '.join(arguments[:2])}: {words}")
+    return done.returncode, (done.stdout.strip().splitlines() or ["{}"])[-1]
+
+
+def made_by(name: str) -> dict[str, Any]:
+    """What decides a row: where any of it is another, it is done again."""
+    code = code_sha256(*room_modules(), RECIPES[AIMS[name].recipe].module, "edge_runtime.preprocess")
+    return {"code": code[:12], "versions": versions(), "host": host()["fingerprint"]}
+
+
+def record(part: Part, found: Mapping[str, Any]) -> dict[str, Any]:
+    """One part's record."""
+    name, which = part
+    scenario = {"study": STUDY, "group": name, "part": which, "made_by": made_by(name)}
+    return _record(name, scenario, outcome=dict(found))
+
+
+def _record(name: str, scenario: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return results.record(
+        kind="study", commit=commit(), bundle={}, artifact={"id": name}, target="device", host=host(),
+        scenario=scenario, latency_ns=[], validity={"valid": True, "flags": []}, **more,
+    )  # fmt: skip
+
+
+def done(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[Part, Mapping[str, Any]]:
+    """The parts on record that the same code, libraries and machine made."""
+    by = {name: made_by(name) for name in names}
+    found = {}
+    for one in records:
+        at = one["scenario"]
+        if at.get("study") == STUDY and "part" in at and at.get("made_by") == by.get(at["group"]):
+            found[at["group"], at["part"]] = one["outcome"]
+    return found
+
+
+def rows(name: str, found: Mapping[Part, Mapping[str, Any]]) -> list[Row]:
+    """What a recipe reached over its seeds, and whether its run arrives on a device; None where it is open."""
+    from train.tabular import over_seeds
+
+    aim = AIMS[name]
+    title = f"{name}: {aim.what}, {'the worst' if aim.worst else 'mean'} over seeds"
+    runs = [found[part] for part in parts(name)[:-1] if part in found]
+    answers = [paired.row(title, None, None, None, 0, "not every seed is trained yet")]
+    if len(runs) == len(aim.seeds):
+        results_of = [run["results"] for run in runs]
+        values = [value for one in results_of for value in aim.values(one)]
+        spread, bound = over_seeds(values), aim.bound(results_of[0])
+        value = spread["mean"] if not aim.worst else (max if aim.at_most else min)(values)
+        low, high = spread["interval"]
+        first = results_of[0].get("seeds", results_of[0].get("cv", {})).get("seeds")
+        seeds = ", ".join(map(str, first or aim.seeds))
+        each = ", ".join(f"{one:.4g}" for one in values)
+        note = f"seeds {seeds}: {each}; mean {spread['mean']:.4g} (95 %: {low:.4g} to {high:.4g})"
+        answers = [paired.row(title, value, bound, aim.holds(value, bound), aim.n(results_of[0]), note)]
+    bundle = found.get((name, "bundle"))
+    if bundle is not None:
+        made, left = bundle["artifacts"], [str(one.get("id", one)) for one in bundle["left_out"]]
+        holds = bundle["checked"] and bundle["verdicts_hold"]
+        said = "lokma check passes" if bundle["checked"] else f"lokma check FAILS: {' '.join(bundle['check_said'])}"
+        note = f"{', '.join(made)}; {said}" + (f"; left out by their verdict: {', '.join(left)}" if left else "")
+        wanted = len(made) + len(left)
+        answers.append(paired.row(f"{name}: exported by every fitting recipe, checked without torch", len(made),
+                                  wanted, holds, wanted, note))  # fmt: skip
+    return answers
+
+
+def main(argv: list[str]) -> int:
+    """Does what is not on record yet, and prints every row."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes_study", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default=",".join(AIMS), metavar="NAME,…", help=f"rows: {', '.join(AIMS)}")
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    args = parser.parse_args(argv)
+    try:
+        names = _chosen(args.only)
+        return 0 if _study(names, args.json) else 1
+    except LokmaError as error:
+        print(f"recipes_study: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _chosen(only: str) -> list[str]:
+    asked = [one.strip() for one in only.split(",")]
+    unknown = [one for one in asked if one not in AIMS]
+    if unknown:
+        raise BadRequest(f"there is no row {', '.join(unknown)}; known: {', '.join(AIMS)}")
+    return asked
+
+
+def _study(names: Sequence[str], as_json: bool) -> bool:
+    path = results.folder() / f"{host()['fingerprint']}.jsonl"
+    found = done(results.read(path).records, names)
+    answers: list[Row] = []
+    for name in names:
+        problem = ""
+        try:
+            for part in parts(name):
+                if part not in found:
+                    found[part] = bundled(name) if part[1] == "bundle" else trained(*part)
+                    results.append([record(part, found[part])], path)
+        except (Missing, EngineError) as error:  # the other rows go on; this one is open, with the reason
+            problem = str(error)
+        mine = rows(name, found)
+        if problem:
+            mine[-1] = {**mine[-1], "holds": None, "note": problem}
+        answers += mine
+        results.append([_record(name, {"study": STUDY, "group": name}, rows=mine)], path)
+        for row in mine:
+            print(json.dumps(row) if as_json else _line(row), flush=True)
+    return all(row["holds"] for row in answers)
+
+
+def _line(row: Row) -> str:
+    mark = {True: "holds", False: "FAILS", None: "open "}[row["holds"]]
+    value = "-" if row["value"] is None else f"{row['value']:.4g} (bound {row['bound']:.4g})"
+    return f"{mark}  {row['name']}: {value}; {row['note']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
