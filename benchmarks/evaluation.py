@@ -82,7 +82,7 @@ def _policy(bundle: Bundle) -> Work:
 def _own(bundle: Bundle) -> Work:
     """The data set that the bundle names."""
     from train.data import DATASETS, image_data
-    from train.tables import TABLES, table_data
+    from train.tables import TABLES, is_own, table_data
 
     data = _recorded(bundle)
     said = {"name": data["name"], "sha256": data["sha256"], "split": "test"}
@@ -90,7 +90,7 @@ def _own(bundle: Bundle) -> Work:
         pictures = image_data(data["name"], data["sha256"])
         examples = pictures.test
         return Work(said, tuple(str(one.path) for one in examples), tuple(one.label for one in examples))
-    if bundle.spec.image is None and data["name"] in TABLES:
+    if bundle.spec.image is None and (data["name"] in TABLES or is_own(data["name"])):
         side = table_data(data["name"], data["sha256"]).test
         numbered = bundle.spec.task in ("binary", "multiclass")
         truth = tuple(int(row[0]) if numbered else tuple(map(float, row)) for row in side.targets)

@@ -79,10 +79,10 @@ class TableData:
 
 
 def table_data(name: str, sha256: str | None = None) -> TableData:
-    """Finds or makes a data set of the table `TABLES`.
+    """Finds or makes a data set of the table `TABLES`, or reads a user's own.
 
     Args:
-        name: a key of the table.
+        name: a key of the table, or FILE#TASK#COLUMN.
         sha256: the content that is wanted, as a run or bundle recorded it; None takes what is here.
 
     Raises:
@@ -90,18 +90,39 @@ def table_data(name: str, sha256: str | None = None) -> TableData:
         BadData: it is not the content wanted: another version of scikit-learn or NumPy makes other rows.
         Missing: scikit-learn is not installed.
     """
-    if name not in TABLES:
+    if is_own(name):
+        data = _own(name)
+    elif name not in TABLES:
         raise BadRequest(f"there is no table {name!r}; known: {', '.join(sorted(TABLES))}")
-    try:
-        data = TABLES[name]()
-    except ModuleNotFoundError as error:
-        raise Missing(f"the table {name} comes with scikit-learn: pip install 'lokma[train]'") from error
+    else:
+        data = _shipped(name)
     if sha256 is not None and data.sha256 != sha256:
         raise BadData(
             f"the table {name} made here has the sha256 {data.sha256[:12]}…, but {sha256[:12]}… is wanted: its run "
-            "was trained with another version of lokma, scikit-learn or NumPy; train it again"
+            "was trained on other rows, or with another version of lokma, scikit-learn or NumPy; train it again"
         )
     return data
+
+
+def is_own(name: str) -> bool:
+    """Whether a table is a user's own: the name says file, task and column, as `lokma train table` was given them."""
+    return name.count("#") >= 2
+
+
+def _shipped(name: str) -> TableData:
+    try:
+        return TABLES[name]()
+    except ModuleNotFoundError as error:
+        raise Missing(f"the table {name} comes with scikit-learn: pip install 'lokma[train]'") from error
+
+
+def _own(name: str) -> TableData:
+    from pathlib import Path
+
+    from train.own_tables import own_table
+
+    path, task, target = name.rsplit("#", 2)
+    return own_table(Path(path), target, task)
 
 
 def table(

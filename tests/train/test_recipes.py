@@ -161,8 +161,8 @@ def test_the_foodvision_recipe_runs_in_two_steps(real_pictures, tmp_path, monkey
 
 
 def test_foodvision_divides_its_head_by_the_temperature_and_puts_the_threshold_into_the_spec(monkeypatch, tmp_path):
+    from train.draft import Draft
     from train.recipes import foodvision
-    from train.run import Draft
 
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(600) % 3
