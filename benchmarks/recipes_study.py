@@ -172,14 +172,17 @@ def done(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[Par
     return found
 
 
-def rows(name: str, found: Mapping[Part, Mapping[str, Any]]) -> list[Row]:
-    """What a recipe reached over its seeds, and whether its run arrives on a device; None where it is open."""
+def rows(name: str, found: Mapping[Part, Mapping[str, Any]], problem: str = "") -> list[Row]:
+    """What a recipe reached over its seeds, and whether its run arrives on a device; None where it is open.
+
+    `problem` says why the first part that is not in `found` is not there.
+    """
     from train.tabular import over_seeds
 
     aim = AIMS[name]
     title = f"{name}: {aim.what}, {'the worst' if aim.worst else 'mean'} over seeds"
     runs = [found[part] for part in parts(name)[:-1] if part in found]
-    answers = [paired.row(title, None, None, None, 0, "not every seed is trained yet")]
+    answers = [paired.row(title, None, None, None, 0, problem or "not every seed is trained yet")]
     if len(runs) == len(aim.seeds):
         results_of = [run["results"] for run in runs]
         values = [value for one in results_of for value in aim.values(one)]
@@ -191,15 +194,16 @@ def rows(name: str, found: Mapping[Part, Mapping[str, Any]]) -> list[Row]:
         each = ", ".join(f"{one:.4g}" for one in values)
         note = f"seeds {seeds}: {each}; mean {spread['mean']:.4g} (95 %: {low:.4g} to {high:.4g})"
         answers = [paired.row(title, value, bound, aim.holds(value, bound), aim.n(results_of[0]), note)]
-    bundle = found.get((name, "bundle"))
+    bundle, title = found.get((name, "bundle")), f"{name}: exported by every fitting recipe, checked without torch"
+    if bundle is None and problem and len(runs) == len(aim.seeds):
+        answers.append(paired.row(title, None, None, False, 0, problem))
     if bundle is not None:
         made, left = bundle["artifacts"], [str(one.get("id", one)) for one in bundle["left_out"]]
         holds = bundle["checked"] and bundle["verdicts_hold"]
         said = "lokma check passes" if bundle["checked"] else f"lokma check FAILS: {' '.join(bundle['check_said'])}"
         note = f"{', '.join(made)}; {said}" + (f"; left out by their verdict: {', '.join(left)}" if left else "")
         wanted = len(made) + len(left)
-        answers.append(paired.row(f"{name}: exported by every fitting recipe, checked without torch", len(made),
-                                  wanted, holds, wanted, note))  # fmt: skip
+        answers.append(paired.row(title, len(made), wanted, holds, wanted, note))
     return answers
 
 
@@ -236,11 +240,9 @@ def _study(names: Sequence[str], as_json: bool) -> bool:
                 if part not in found:
                     found[part] = bundled(name) if part[1] == "bundle" else trained(*part)
                     results.append([record(part, found[part])], path)
-        except (Missing, EngineError) as error:  # the other rows go on; this one is open, with the reason
+        except (Missing, EngineError) as error:  # the other rows go on; this one says the reason
             problem = str(error)
-        mine = rows(name, found)
-        if problem:
-            mine[-1] = {**mine[-1], "holds": None, "note": problem}
+        mine = rows(name, found, problem)
         answers += mine
         results.append([_record(name, {"study": STUDY, "group": name}, rows=mine)], path)
         for row in mine:

@@ -51,6 +51,12 @@ def test_a_bundle_that_left_an_artifact_out_or_fails_its_check_does_not_hold():
     assert row["holds"] is False and "onnx-fp32 is damaged" in row["note"]
 
 
+def test_a_run_that_cannot_be_exported_fails_in_a_row_of_its_own():
+    found = {("multiclass-digits", f"seed {seed}"): digits(357) for seed in range(3)}
+    first, second = rows("multiclass-digits", found, "lokma export: it broke")
+    assert first["holds"] is True and (second["holds"], second["note"]) == (False, "lokma export: it broke")
+
+
 def test_what_is_on_record_is_not_done_again_and_results_md_shows_the_rows(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("LOKMA_RESULTS", str(tmp_path))
     asked = []
