@@ -4,7 +4,7 @@ BIN := .venv/bin
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-arm check fix wheels docs results fuzz bench-check cluster client-kserve soak serving-studies zoo clean
+.PHONY: help install demo test test-arm check fix wheels docs results fuzz bench-check cluster client-kserve soak serving-studies aa zoo clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -96,6 +96,9 @@ soak: install    ## ten minutes at twice the server's capacity; goes on where it
 
 serving-studies: cluster client-kserve  ## what serving_budget reads: a killed replica, 10,000 hostile cases, kserve's client
 	@status=0; for study in kill fuzz kserve; do $(BIN)/python -m benchmarks.serving_studies $$study || status=1; done; exit $$status
+
+aa: install      ## whether compare tells the truth: 300 comparisons, 25 minutes; goes on where it was cut off
+	$(BIN)/python -m benchmarks.aa_study
 
 zoo: install     ## 24 networks of torchvision through the main recipes, 90 minutes at most; goes on where it was cut off
 	$(BIN)/python -m benchmarks.zoo_budget

@@ -28,6 +28,7 @@ VERBS = {
     "doctor": ("say what this device can do and what it lacks", "edge_runtime.commands.doctor:main", ""),
     "install": ("install a bundle here or, over ssh, there; list, go back", "edge_runtime.commands.install:main", ""),
     "bench": ("measure bundles here, on GPUs, clouds, ssh and phones: one table", "benchmarks.cli:main", "bench"),
+    "compare": ("say which of two is more often right, and which is faster", "benchmarks.compare_cli:main", "bench"),
     "serve": ("answer over HTTP: the Open Inference Protocol v2", "benchmarks.cloud.cli:main", "cloud"),
     "dashboard": ("show the results as a page", "mobile_demo.cli:dashboard", "demo"),
     "phone": ("serve a page that runs a bundle on the phone", "mobile_demo.cli:phone", "demo"),
