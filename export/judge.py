@@ -15,6 +15,7 @@ from edge_runtime.measure import mean_interval
 from edge_runtime.spec import ModelSpec
 from export.contract import InGraph, output_of
 from export.metrics import METRICS, agreement
+from export.recipes import MENDED
 from export.samples import Samples, golden_file, tensors
 from export.speed import because, processor, speed_verdict
 from export.verdict import outputs_of, return_verdict
@@ -138,7 +139,8 @@ def _verdict(
 ) -> dict[str, Any]:
     if samples.labels:
         truth = np.asarray(samples.labels)
-        accuracy = METRICS[task].verdict(best[artifact["id"]], best[base["id"]], truth, max_drop)
+        looks = 2 if artifact["recipe"] in MENDED else 1
+        accuracy = METRICS[task].verdict(best[artifact["id"]], best[base["id"]], truth, max_drop, looks)
     else:
         accuracy = return_verdict(artifact["accuracy"]["interval"], REWARD_THRESHOLD)
     threads = engines.default_threads()

@@ -31,14 +31,14 @@ class Metric:
 
     `answers` gives what is judged: class numbers (n,), yes or no a label (n, labels), or the numbers themselves
     (n, outputs). `measure(answers, truth)` is an artifact's `accuracy` in the manifest, and
-    `verdict(mine, theirs, truth, max_drop)` the word for an artifact's answers beside those of fp32. `truth` is
+    `verdict(mine, theirs, truth, max_drop, looks)` the word for an artifact's answers beside those of fp32. `truth` is
     class numbers (n,), or (n, k) of 0 and 1 or of numbers. `sides` are the values whose relative error is the
     parity: of a single probability both it and its opposite, so that one near 0 needs no more digits than one near 1.
     """
 
     answers: Answers
     measure: Callable[[np.ndarray, np.ndarray], dict[str, Any]]
-    verdict: Callable[[np.ndarray, np.ndarray, np.ndarray, float], dict[str, Any]]
+    verdict: Callable[..., dict[str, Any]]
     sides: Answers = lambda outputs: outputs
 
 
@@ -64,9 +64,11 @@ def _share(answers: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     return {"metric": "top-1", "value": right / n, "correct": right, "n": n, "interval": [low, high], "text": text}
 
 
-def _share_verdict(mine: np.ndarray, theirs: np.ndarray, truth: np.ndarray, max_drop: float) -> dict[str, Any]:
+def _share_verdict(
+    mine: np.ndarray, theirs: np.ndarray, truth: np.ndarray, max_drop: float, looks: int = 1
+) -> dict[str, Any]:
     """Truth may be shorter than the answers: the first samples are the labelled ones."""
-    return accuracy_verdict(flips_of(mine, theirs, truth.reshape(len(truth))), max_drop)
+    return accuracy_verdict(flips_of(mine, theirs, truth.reshape(len(truth))), max_drop, looks)
 
 
 def _micro_f1(answers: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -77,14 +79,18 @@ def _micro_f1(answers: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     return {"metric": "micro-F1", "value": f1, "n": n, "interval": interval, "text": text}
 
 
-def _micro_f1_verdict(mine: np.ndarray, theirs: np.ndarray, truth: np.ndarray, max_drop: float) -> dict[str, Any]:
+def _micro_f1_verdict(
+    mine: np.ndarray, theirs: np.ndarray, truth: np.ndarray, max_drop: float, looks: int = 1
+) -> dict[str, Any]:
     """Paired non-inferiority of the micro-F1, in the same points as accuracy.
 
     F1 is a ratio of sums over rows, so the drop is, to first order, a mean over rows of what each contributes
     (linearisation; Cochran, Sampling Techniques, 3rd ed., section 6.3). Rare changes are the rule, and a normal
     interval is too narrow for those: with no row changed it has no width. So one more row is counted in which every
     label is lost. With 0, 1, 2, 5 rows lost of many the bound is then within 3 % of Clopper and Pearson's exact one.
+    The interval's ends are bounds at 97.5 % each, which is what two looks need.
     """
+    assert looks <= 2
     n, labels = truth.shape
     (yes, both), (base_yes, base_both) = _f1_sums(mine, truth), _f1_sums(theirs, truth)
     f1, base = _f1(yes, both), _f1(base_yes, base_both)
@@ -108,13 +114,16 @@ def _mae(answers: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     return {"metric": "MAE", "value": float(errors.mean()), "r2": r2, "n": n, "interval": interval, "text": text}
 
 
-def _mae_verdict(mine: np.ndarray, theirs: np.ndarray, truth: np.ndarray, max_drop: float) -> dict[str, Any]:
+def _mae_verdict(
+    mine: np.ndarray, theirs: np.ndarray, truth: np.ndarray, max_drop: float, looks: int = 1
+) -> dict[str, Any]:
     """Paired non-inferiority of the mean absolute error, as a share of fp32's.
 
     Nearly every answer changes a little, and what counts is the mean of the paired differences of errors: each is
     at most as large as the answer's own change, so their mean is normal from 30 rows on. A bootstrap of the same
-    pairs gives the same interval, with a seed that would decide the close cases.
+    pairs gives the same interval, with a seed that would decide the close cases. Its ends are bounds at 97.5 % each.
     """
+    assert looks <= 2
     errors, base = (np.abs(one.astype(np.float64) - truth).mean(1) for one in (mine, theirs))
     scale = float(base.mean())
     n = len(truth)

@@ -18,6 +18,19 @@ def test_no_changes_in_299_answers_prove_one_point_and_in_150_do_not():
     assert "149 more samples" in verdict["reason"]
 
 
+def test_a_look_of_two_needs_368_answers_without_a_change_and_says_so():
+    short, enough = (accuracy_verdict(Flips(0, n, 0, 0, 1), looks=2) for n in (299, 368))
+    assert short["answer"] == "inconclusive" and "69 more samples" in short["reason"]
+    assert enough["answer"] == "pass" and enough["reason"].endswith("(97.5 % a look, 2 looks allowed)")
+
+
+def test_two_looks_at_the_same_samples_err_together_in_at_most_one_case_of_twenty():
+    draw = np.random.default_rng(0)
+    first, second = draw.binomial(1079, 0.0101, (2, 20_000))
+    passes = np.array([accuracy_verdict(Flips(x, 1079, 0, 0, 1), looks=2)["answer"] == "pass" for x in range(60)])
+    assert 0.02 <= (passes[first] | passes[second]).mean() <= 0.05
+
+
 def test_unlabelled_pictures_count_for_changes_and_not_for_what_was_lost():
     verdict = judged(0, 0, 0, 299, labelled=150)
     assert (verdict["answer"], verdict["n"], verdict["labelled"]) == ("pass", 299, 150)
