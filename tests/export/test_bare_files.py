@@ -10,6 +10,7 @@ from onnx.external_data_helper import uses_external_data
 
 from edge_runtime import examples
 from edge_runtime.cli import main
+from edge_runtime.spec import ModelSpec
 
 
 @pytest.fixture(params=["onnx-fp32.onnx", "onnx-int8.onnx", "xnnpack-fp32.pte", "xnnpack-int8.pte"])
@@ -25,7 +26,8 @@ def test_info_reads_the_spec_out_of_the_file(bare, capsys):
         spec = json.loads(packed.read("manifest.json"))["spec"]
     renamed = shutil.copy(bare, bare.with_stem("anything"))
     assert main(["info", str(renamed), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["spec"] == spec
+    printed = json.loads(capsys.readouterr().out)["spec"]
+    assert printed == ModelSpec.from_dict(spec).to_dict()  # the fields added since that bundle was made are null
     assert main(["info", str(renamed)]) == 0
     assert capsys.readouterr().out.startswith("digits: multiclass, 0, 1, 2")
 
