@@ -13,28 +13,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from edge_runtime.errors import BadData, BadInput, BadRequest, Missing
-from edge_runtime.preprocess import open_picture, to_pixels
+from edge_runtime.preprocess import open_picture
 from edge_runtime.spec import ImageSpec
 from edge_runtime.store import home, sha256_of
 from edge_runtime.writing import whole_folder
 from train.download import unpack_url
+from train.views import PLAIN, View, pixels_of
 
 log = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-LEAST_PART, MOST_STRETCH = 0.35, 4 / 3  # of a random crop: its share of the picture, and its width against its height
-FILTERS = {name: Image.Resampling[name.upper()] for name in ("bilinear", "bicubic", "lanczos")}
 MAX_UNREADABLE = 0.01  # share of a split's pictures that may be damaged before the data is refused
 
 FOODVISION_FOLDER = "pizza_steak_sushi"
@@ -105,7 +102,7 @@ def image_folder(root: Path, name: str, origin: str = "") -> ImageData:
     return ImageData(name, root, labels, splits["train"], splits["test"], _content_hash(root, hashes), origin)
 
 
-def pictures(examples: Sequence[Example], image: ImageSpec, variation: int = 0) -> Iterator[tuple[Example, np.ndarray]]:
+def pictures(examples: Sequence[Example], image: ImageSpec, view: View = PLAIN) -> Iterator[tuple[Example, np.ndarray]]:
     """Decodes pictures one by one, exactly as the runtime does with `exact=True`.
 
     A damaged picture is reported in the log by its path and left out.
@@ -113,7 +110,7 @@ def pictures(examples: Sequence[Example], image: ImageSpec, variation: int = 0) 
     Args:
         examples: the pictures.
         image: how one becomes pixels.
-        variation: 0 for the pictures as they are; any other number seeds a random part of each, see `varied`.
+        view: how each is looked at; the runtime's way is the plain one.
 
     Yields:
         The example, and its pixels as uint8 (crop, crop, 3).
@@ -125,8 +122,7 @@ def pictures(examples: Sequence[Example], image: ImageSpec, variation: int = 0) 
     for number, example in enumerate(examples):
         try:
             picture = open_picture(example.path, image, exact=True)
-            chance = np.random.default_rng([variation, number])
-            pixels = varied(picture, image, chance) if variation else to_pixels(picture, image)
+            pixels = pixels_of(picture, image, view, number)
         except BadInput as error:
             damaged.append(str(error))
             log.warning("left out: %s", error)
@@ -136,22 +132,6 @@ def pictures(examples: Sequence[Example], image: ImageSpec, variation: int = 0) 
                 ) from error
             continue
         yield example, np.frombuffer(pixels, np.uint8).reshape(image.crop, image.crop, 3)
-
-
-def varied(picture: Image.Image, image: ImageSpec, chance: np.random.Generator) -> bytes:
-    """A random part of a picture, mirrored half of the time, as RGB bytes of shape (crop, crop, 3).
-
-    Source: the random-resized crop of Szegedy et al., *Going Deeper with Convolutions* (2015), section 6, from
-    `LEAST_PART` of the picture on: what a picture is of should still be in it.
-    """
-    area = picture.width * picture.height * chance.uniform(LEAST_PART, 1.0)
-    stretch = math.exp(chance.uniform(-1, 1) * math.log(MOST_STRETCH))
-    width = min(picture.width, round(math.sqrt(area * stretch)))
-    height = min(picture.height, round(math.sqrt(area / stretch)))
-    left, top = int(chance.integers(picture.width - width + 1)), int(chance.integers(picture.height - height + 1))
-    size = (image.crop, image.crop)
-    part = picture.resize(size, FILTERS[image.filter], box=(left, top, left + width, top + height))
-    return (ImageOps.mirror(part) if chance.random() < 0.5 else part).tobytes()
 
 
 def load_pixels(examples: Sequence[Example], image: ImageSpec) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """What a frozen backbone sees, computed once and kept on disk: a head then trains in seconds.
 
-A picture can be seen as it is, and as any number of random parts of it, each numbered and kept on its own.
+Every view of a picture (`train.views`) is kept on its own.
 
 The file's name is the hash of all that decides its content: the backbone's weights, the pictures, how they
 are prepared, and the code and libraries that do it.
@@ -28,11 +28,15 @@ from train.data import Example, pictures
 from train.pretrained import Backbone
 from train.provenance import code_sha256, versions
 from train.run import save_tensors
+from train.views import PLAIN, View
 
 log = logging.getLogger(__name__)
 
 BATCH = 32
-CODE = ("edge_runtime.preprocess", *(f"train.{name}" for name in ("data", "effnet_lite", "features", "models", "vit")))
+CODE = (
+    "edge_runtime.preprocess",
+    *(f"train.{name}" for name in ("data", "effnet_lite", "features", "models", "views", "vit")),
+)
 
 
 class Frozen(Protocol):
@@ -57,7 +61,7 @@ def features(
     name: str,
     examples: Sequence[Example],
     sha256: str,
-    variation: int = 0,
+    view: View = PLAIN,
 ) -> tuple[Tensor, Tensor]:
     """Features and labels of pictures, from the cache or computed now.
 
@@ -67,19 +71,19 @@ def features(
         name: what is computed, for the log, such as "train".
         examples: the pictures.
         sha256: the content hash of the data set that they belong to.
-        variation: 0 for the pictures as they are; any other number seeds a random part of each.
+        view: how each picture is looked at.
 
     Returns:
         Float32 (n, features) and int64 (n,); damaged pictures are left out, see `train.data.pictures`.
     """
-    key = _key(backbone, row, examples, sha256, variation)
+    key = _key(backbone, row, examples, sha256, view)
     path = home() / "features" / f"{key}.safetensors"
     kept = _kept(path)
     if kept is not None:
         log.info("%s: features of %d pictures from the cache", name, len(kept["labels"]))
         return kept["features"], kept["labels"]
     log.info("%s: computing the features of %d pictures once", name, len(examples))
-    computed = _compute(backbone, row, examples, variation)
+    computed = _compute(backbone, row, examples, view)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -90,7 +94,7 @@ def features(
     return computed["features"], computed["labels"]
 
 
-def _key(backbone: Frozen, row: Backbone, examples: Sequence[Example], sha256: str, variation: int) -> str:
+def _key(backbone: Frozen, row: Backbone, examples: Sequence[Example], sha256: str, view: View) -> str:
     digest = hashlib.sha256()
     for name, value in backbone.state_dict().items():
         if not name.startswith("classifier."):
@@ -98,7 +102,7 @@ def _key(backbone: Frozen, row: Backbone, examples: Sequence[Example], sha256: s
             digest.update(value.numpy().tobytes())
     chosen = [(e.path.parent.parent.name, e.path.name, e.label) for e in examples]
     here = [code_sha256(*CODE), *(versions()[name] for name in ("numpy", "pillow", "torch"))]
-    prepared = [asdict(row.image), asdict(row.normalise), dict(row.arguments), variation]
+    prepared = [asdict(row.image), asdict(row.normalise), dict(row.arguments), str(view)]
     digest.update(json.dumps([sha256, chosen, *prepared, here]).encode())
     return digest.hexdigest()
 
@@ -114,7 +118,7 @@ def _kept(path: Path) -> dict[str, Tensor] | None:
     return kept
 
 
-def _compute(backbone: Frozen, row: Backbone, examples: Sequence[Example], variation: int) -> dict[str, Tensor]:
+def _compute(backbone: Frozen, row: Backbone, examples: Sequence[Example], view: View) -> dict[str, Tensor]:
     mean, std = torch.tensor(row.normalise.mean), torch.tensor(row.normalise.std)
     rows: list[Tensor] = []
     labels: list[int] = []
@@ -127,7 +131,7 @@ def _compute(backbone: Frozen, row: Backbone, examples: Sequence[Example], varia
 
     backbone.eval()
     with torch.inference_mode():
-        for example, pixels in pictures(examples, row.image, variation):
+        for example, pixels in pictures(examples, row.image, view):
             batch.append(pixels)
             labels.append(example.label)
             if len(batch) == BATCH:

@@ -56,7 +56,11 @@ def test_a_text_is_one_of_the_choices_and_none_leaves_it_to_the_recipe():
     with pytest.raises(BadRequest, match="copies must be int, not '3'"):
         make_args(foodvision.Args, {"copies": "3"})
     assert make_args(foodvision.Args, {"weights": "any text"}).weights == "any text"
-    assert make_args(foodvision.Args, {"copies": 3}).copies == 3 and foodvision.Args().copies is None
+    assert make_args(foodvision.Args, {"head": "ridge"}).head == "ridge" and foodvision.Args().head is None
+    assert foodvision.Args().chosen == foodvision.HEADS["effnet_lite0"]
+    assert foodvision.Args(augment="part", weight_decay=0.0).chosen == foodvision.Head("logistic", 0.0, "part")
+    with pytest.raises(BadRequest, match="augment must be one of none, mirror, part, trivial, not 'flip'"):
+        make_args(foodvision.Args, {"augment": "flip"})
 
 
 def test_a_run_is_named_by_its_model_and_its_pictures():
@@ -81,17 +85,44 @@ def test_every_model_of_foodvision_is_a_backbone_with_a_head():
     assert set(foodvision.HEADS) == set(BACKBONES)
 
 
-def test_random_parts_of_a_picture_train_the_head_and_are_never_judged():
+@pytest.mark.parametrize("head", ["logistic", "ridge"])
+def test_random_parts_of_a_picture_train_the_head_and_are_never_judged(head):
     from train.recipes import foodvision
 
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(40) % 2
     plain = torch.randn(40, 4, generator=generator) + labels[:, None] * 8 - 4
     wrong = -plain  # parts that teach the opposite: were they judged, they would be right
-    args = foodvision.Args(folds=2, learning_rate=0.1)
-    assert torch.equal(foodvision.cross_validate([plain], labels, args, 0.0).argmax(1), labels)
-    misled = foodvision.cross_validate([plain, *[wrong] * 8], labels, args, 0.0)
+    args = foodvision.Args(folds=2, learning_rate=0.1, weight_decay=0.001, head=head)
+    assert torch.equal(foodvision.cross_validate([plain], labels, args).argmax(1), labels)
+    misled = foodvision.cross_validate([plain, *[wrong] * 8], labels, args)
     assert misled.shape == (40, 2) and (misled.argmax(1) == labels).float().mean() < 0.2
+
+
+def test_every_seed_shows_the_head_random_views_of_its_own():
+    from train.recipes import foodvision
+
+    def views(**given):
+        return [str(view) for view in foodvision.views_of(foodvision.Args(copies=2, **given))]
+
+    assert views() == ["plain"] and views(model="effnet_lite2") == ["plain", "mirror"]
+    assert views(augment="part") == ["plain", "mirror", "part 1", "part 2"]
+    assert views(augment="trivial", seed=1) == ["plain", "mirror", "trivial 3", "trivial 4"]
+
+
+def test_a_ridge_head_is_the_same_for_every_seed_and_cross_validation_has_other_folds():
+    from train.recipes import foodvision
+
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(90) % 3
+    seen = torch.randn(90, 4, generator=generator) + torch.nn.functional.one_hot(labels, 4)
+    heads = [torch.nn.Linear(4, 3) for _ in range(2)]
+    for seed, head in enumerate(heads):
+        foodvision.fit_head(head, seen, labels, foodvision.Args(head="ridge", seed=seed))
+    assert torch.equal(heads[0].weight, heads[1].weight) and torch.equal(heads[0].bias, heads[1].bias)
+    args = foodvision.Args(head="ridge")
+    first, again, second = (foodvision.cross_validate([seen], labels, args, repeat) for repeat in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, second)
 
 
 def test_two_epochs_of_the_papers_transformer_make_a_run(tmp_path):
@@ -173,16 +204,17 @@ def test_foodvision_divides_its_head_by_the_temperature_and_puts_the_threshold_i
             super().__init__()
             self.classifier = torch.nn.Linear(8, 3)
 
-    def features(model, row, name, examples, sha256, variation=0):
-        return (seen[:450], labels[:450]) if name == "train" else (seen[450:], labels[450:])
+    def features(model, row, name, examples, sha256, view=None):
+        return (seen[:450], labels[:450]) if name == "train, plain" else (seen[450:], labels[450:])
 
     model = Backbone()
     monkeypatch.setattr(foodvision, "pretrained", lambda *_: model)
     monkeypatch.setattr(foodvision, "features", features)
     data = type("Data", (), {"labels": ("pizza", "steak", "sushi"), "train": (), "test": (), "sha256": ""})
     draft = Draft(tmp_path)
-    foodvision.train(foodvision.Args(weight_decay=0.0, learning_rate=0.1), data, draft)
+    foodvision.train(foodvision.Args(weight_decay=0.0, learning_rate=0.1, repeats=2), data, draft)
     results = draft.finished["results"]
+    assert results["cv_repeats_correct"][0] == results["cv_correct"] and len(results["cv_repeats_correct"]) == 2
     spec = json.loads((tmp_path / "spec.json").read_text())
     assert spec["unsure_below"] == results["unsure_below"] and 0.33 < results["unsure_below"] < 0.9
     assert results["temperature"] > 1 and results["cv_ece"] < results["cv_ece_uncalibrated"]
