@@ -127,6 +127,31 @@ TEXTS = {
         "Not measured yet: this bundle has no measurement in the cloud. Two commands make one:",
         "Henüz ölçülmedi: bu model paketinin bulutta ölçümü yok. İki komut yeter:",
     ),
+    "cloud_slower": (
+        "No: the answer came from the cloud after **{cloud}**, from **{device}** on the device after **{own}** (p50).",
+        "Hayır: yanıt buluttan **{cloud}**, cihazdaki **{device}** dosyasından **{own}** sonra geldi (p50).",
+    ),
+    "cloud_faster": (
+        "Faster, yes: the answer came from the cloud after **{cloud}**, from **{device}** on the device after "
+        "**{own}** (p50).",
+        "Daha hızlı, evet: yanıt buluttan **{cloud}**, cihazdaki **{device}** dosyasından **{own}** sonra geldi (p50).",
+    ),
+    "even_at": (
+        "Break-even, reckoned from the medians: with a network that takes less than **{needed}** an answer the cloud "
+        "is faster; the measured one took {network}.",
+        "Başa baş noktası (ortancalardan modellendi): ağ yanıt başına **{needed}** altında kalırsa bulut daha hızlı "
+        "olur; ölçülen ağ {network} sürdü.",
+    ),
+    "even_never": (
+        "Break-even, reckoned from the medians: none. Without any network the server alone takes {server}, the device "
+        "{own}.",
+        "Başa baş noktası (ortancalardan modellendi): yok. Ağ hiç olmasa bile yalnızca sunucu {server} sürüyor, cihaz "
+        "{own}.",
+    ),
+    "cloud_note": (
+        "Newest measurement of each server and network; what was emulated says so.",
+        "Her sunucu ve ağın en yeni ölçümü; öykünülen ağ yanında yazar.",
+    ),
     # where the numbers are from
     "machine": ("Machine", "Makine"),
     "measured": ("Measured", "Ölçüldü"),

@@ -72,6 +72,7 @@ TEXTS = {
         "the machine varied: later passes took {low} to {high} times the earlier ones",
         "makine dalgalandı: sonraki geçişlerin süresi öncekilerin {low} ile {high} katı arasında",
     ),
+    "flag_heavy": ("heavy processes ran beside it: {names}", "yanında ağır süreçler çalıştı: {names}"),
     "flag_governor": ("the CPU governor was {name}", "işlemci hız yöneticisi: {name}"),
     "flag_none": (
         "the record says that it is not valid, without a reason",

@@ -48,8 +48,4 @@ TEXTS = {
     "record_taken": ("{count} records were taken.", "{count} kayıt alındı."),
     "record_known": ("Nothing new: these records are here already.", "Yeni bir şey yok: bu kayıtlar zaten burada."),
     "record_refused": ("{name} was not taken: {detail}", "{name} alınmadı: {detail}"),
-    "collector_missing": (
-        "The collector of phone records is not part of this version.",
-        "Telefon kayıtlarını alan bölüm bu sürümde yok.",
-    ),
 }

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from mobile_demo.dashboard import charts, compare, markup, views
-from mobile_demo.dashboard.answer import Question, answer
+from mobile_demo.dashboard import charts, cloud, compare, markup, views
+from mobile_demo.dashboard.answer import Answer, Question, answer
 from mobile_demo.dashboard.runs import Run, Runs, runs
 from mobile_demo.dashboard.scene import Scene, chart, repeat, scene, section, table
 from mobile_demo.words import Words
@@ -45,7 +45,7 @@ def main() -> None:
         st.caption(line)
     repeat(words, f"lokma bench bundles/{run.bundle}")
     section(words, "ask_cloud")
-    _cloud(here)
+    _cloud(told, here)
     _trade(run, here)
     _source(run, found.unreadable, words)
 
@@ -108,14 +108,23 @@ def _with_accuracy(run: Run, here: Scene) -> Run:
     return replace(run, systems=tuple(systems))
 
 
-def _cloud(here: Scene) -> None:
+def _cloud(told: Answer, here: Scene) -> None:
+    """What the cloud took, and the network from which on it would be faster than the file that was chosen here."""
     words = here.words
-    st.markdown(words("cloud_missing"))
+    measured, _ = here.records.newest(here.bundle, ("cloud",))
+    own = told.chosen or next(iter(told.run.device), None)
+    if not measured or own is None:
+        st.markdown(words("cloud_missing"))
+    else:
+        for line in cloud.sentences(own, measured, words):
+            st.markdown(line)
+        table(cloud.KEYS, cloud.heads(words), cloud.rows(own, measured, words), words)
+        st.caption(words("cloud_note"))
     repeat(
         words,
         f"lokma serve bundles/{here.bundle}",
         f"lokma bench bundles/{here.bundle} --on device,cloud=http://127.0.0.1:8000",
-        said="",
+        said="repeat" if measured else "",
     )
 
 

@@ -57,7 +57,12 @@ def _row(one: Measurement, words: Words, many: bool) -> Row:
             missing if one.size_bytes is None else words.size(one.size_bytes),
             words("yes" if one.valid else "no"),
         ),
-        under=(place, under, span(*interval, words) if interval else "", *[""] * 6),
+        under=(
+            f"{place}; {one.notes}" if one.target == "cloud" and one.notes else place,
+            under,
+            span(*interval, words) if interval else "",
+            *[""] * 6,
+        ),
         numeric=(False, *[True] * 7, False),
     )
 
@@ -70,7 +75,8 @@ def span(low_ns: float, high_ns: float, words: Words) -> str:
 def label(one: Measurement, systems: Sequence[Measurement]) -> str:
     """A system's name in a chart: with its target, and its device where several have it."""
     twins = [other for other in systems if (other.system, other.target) == (one.system, one.target)]
-    return one.name if len(twins) < 2 else f"{one.name} · {one.cpu} · {twins.index(one) + 1}"
+    place = f" · {one.cpu}" if len({other.cpu for other in twins}) > 1 else ""
+    return one.name if len(twins) < 2 else f"{one.name}{place} · {twins.index(one) + 1}"
 
 
 def trade_points(systems: Sequence[Measurement], words: Words, axis: str = "latency") -> list[dict[str, Any]]:

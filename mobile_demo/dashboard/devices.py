@@ -138,10 +138,12 @@ def finding_heads(words: Words) -> tuple[str, ...]:
 
 
 def findings_of(record: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    """The doctor's findings that a record carries; those of its preflight count too."""
-    for key in ("doctor", "preflight"):
-        found = (record or {}).get(key)
-        checks = found.get("checks") if isinstance(found, Mapping) else found
-        if isinstance(checks, list):
-            return [check for check in checks if isinstance(check, Mapping)]
-    return []
+    """What spoke against the device when it was measured: the preflight's words, which a record keeps as its flags."""
+    validity = (record or {}).get("validity")
+    flags = validity.get("flags") if isinstance(validity, Mapping) else None
+    if not isinstance(flags, list):
+        return []
+    said: list[Mapping[str, Any]] = [
+        {"name": "preflight", "ok": False, "detail": flag} for flag in flags if isinstance(flag, str)
+    ]
+    return said or [{"name": "preflight", "ok": True, "detail": ""}]

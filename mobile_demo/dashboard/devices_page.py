@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from datetime import UTC, datetime
 
 import streamlit as st
 
 from edge_runtime.doctor import doctor
 from edge_runtime.errors import LokmaError
+from mobile_demo import collector
 from mobile_demo.dashboard import devices, model_charts
 from mobile_demo.dashboard.runs import Accuracy
 from mobile_demo.dashboard.scene import Scene, chart, repeat, scene, section, table
 from mobile_demo.dashboard.store import Device, Field
 
-COLLECTOR = "mobile_demo.collector"
 DEVICE_KEYS = ("device", "memory", "", "", "")
 FIELD_KEYS = ("", "system", "field_accuracy", "test_accuracy", "", "")
 
@@ -82,14 +80,10 @@ def _upload(here: Scene) -> None:
     """A file that a phone page saved where it could not post; the collector judges it as it does a post."""
     words = here.words
     section(words, "ask_upload")
-    if importlib.util.find_spec(COLLECTOR) is None:
-        st.caption(words("collector_missing"))
-        return
     given = st.file_uploader(words("upload_record"), type=["json", "jsonl"], key="record")
     if given is None:
         return
     try:
-        collector = importlib.import_module(COLLECTOR)
         count = collector.keep(collector.accept(given.getvalue()), here.results)
     except LokmaError as error:
         st.error(words("record_refused", name=given.name, detail=error))

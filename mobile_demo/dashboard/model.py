@@ -161,24 +161,22 @@ def delegation(manifest: Manifest, words: Words) -> list[Row]:
 
 def layer_heads(words: Words) -> tuple[str, ...]:
     """The heads of the profile."""
-    return tuple(words(key) for key in ("layer", "operator", "layer_time", "layer_share"))
+    return tuple(words(key) for key in ("operator", "ran_by", "times_called", "layer_time", "layer_share"))
 
 
 def layers(rows: Sequence[Mapping[str, Any]], words: Words) -> list[Row]:
-    """A profile's slowest layers; rows of `name`, `operator` and `ns`, as `lokma bench --layers` records them."""
-    known = [row for row in rows if isinstance(row.get("ns"), int | float)]
-    total = sum(row["ns"] for row in known) or 1
-    slowest = sorted(known, key=lambda row: -row["ns"])[:MOST_LAYERS]
+    """A profile's slowest operators; `rows` are those of `benchmarks.layers.layers`, the longest first."""
     return [
         Row(
             (
-                str(row.get("name", "?")),
-                str(row.get("operator", "")),
+                row["operator"],
+                row["backend"],
+                words.number(row["count"]),
                 words.duration(row["ns"]),
-                words.percent(row["ns"] / total),
+                words.percent(row["share"]),
             ),
-            ("",) * 4,
-            numeric=(False, False, True, True),
+            ("",) * 5,
+            numeric=(False, False, True, True, True),
         )
-        for row in slowest
+        for row in rows[:MOST_LAYERS]
     ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
+from benchmarks.layers import layers
 from edge_runtime.bundle import Bundle, open_bundle
 from edge_runtime.errors import LokmaError
 from edge_runtime.store import sha256_of
@@ -147,23 +146,26 @@ def _layers(bundle: Bundle, here: Scene) -> None:
         section(words, "ask_ran")
         table(("system", "operators", "", "", ""), model.delegation_heads(words), rows, words)
     section(words, "ask_slowest")
-    profiled = _profiles(here)
-    if not profiled:
-        st.markdown(words("no_layers"))
-        repeat(words, f"lokma bench bundles/{here.bundle} --layers", said="")
+    artifact = st.selectbox(words("system"), [one.id for one in bundle.artifacts], key="profiled", width=260)
+    if st.button(words("take_apart"), key="apart"):
+        _take_apart(artifact, here)
+    st.caption(words("layers_note"))
+    repeat(words, f"lokma bench bundles/{here.bundle} --layers --artifacts {artifact}")
+
+
+def _take_apart(artifact: str, here: Scene) -> None:
+    """One file's operators, timed now: a look inside, which is no record."""
+    words = here.words
+    try:
+        found = layers(here.folder, artifact)[0]
+    except LokmaError as error:
+        st.error(words("not_apart", name=artifact))
+        st.caption(f"{words('detail')}: {error}")
         return
-    artifact = st.selectbox(words("from_record"), list(profiled), key="profiled", width=260)
-    table(("layer", "operators", "", ""), model.layer_heads(words), model.layers(profiled[artifact], words), words)
-
-
-def _profiles(here: Scene) -> dict[str, list[Mapping[str, Any]]]:
-    """artifact: the layers of its newest record that has a profile."""
-    found = {}
-    for identifier, artifact in here.records.profiled(here.bundle):
-        rows = (here.records.record(identifier) or {}).get("layers")
-        if isinstance(rows, list):
-            found[artifact] = [row for row in rows if isinstance(row, Mapping)]
-    return found
+    threads, time = words("threads", count=found["threads"]), words.duration(found["total_ns"])
+    st.markdown(words("layers_said", name=artifact, threads=threads, time=time))
+    keys = ("operators", "", "", "", "")
+    table(keys, model.layer_heads(words), model.layers(found["rows"], words), words)
 
 
 if __name__ == "__main__":

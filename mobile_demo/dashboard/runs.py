@@ -59,6 +59,7 @@ class Measurement:
     cpu: str
     n: int
     record: Record
+    notes: str = ""
 
     @property
     def name(self) -> str:
@@ -177,6 +178,7 @@ def from_row(row: Mapping[str, Any]) -> Measurement:
         cpu=str(row["host_cpu"] or "?"),
         n=int(row["n"] or 0),
         record={},
+        notes=str(row["notes"] or ""),
     )
 
 
@@ -251,6 +253,7 @@ def _measurement(record: Record) -> Measurement:
         cpu=str(record["host"].get("cpu") or "?"),
         n=int(record["n"]),
         record=record,
+        notes="; ".join(map(str, record.get("notes") or [])),
     )
 
 

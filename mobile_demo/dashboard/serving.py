@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 from streamlit.file_util import get_static_dir
 
 from benchmarks import results
+from edge_runtime.bundle import open_bundle
 from edge_runtime.errors import LokmaError
 from mobile_demo import phone_routes
 from mobile_demo.dashboard.app import PAGES, PHONE, TOKEN
@@ -51,8 +52,7 @@ def routes() -> list[BaseRoute]:
 
 def _phone() -> list[BaseRoute]:
     """The phone page of every bundle that is here, with its collector; none where the page cannot be served."""
-    token, bundles = os.environ.get(TOKEN), Path(os.environ.get("LOKMA_BUNDLES") or "bundles")
-    there = sorted(path.parent for path in bundles.glob("[!.]*/manifest.json"))
+    token, there = os.environ.get(TOKEN), _bundles(Path(os.environ.get("LOKMA_BUNDLES") or "bundles"))
     if not (token and there):
         return []
     try:
@@ -60,6 +60,21 @@ def _phone() -> list[BaseRoute]:
     except LokmaError as error:
         log.warning("the phone page is not served: %s", error)
         return []
+
+
+def _bundles(folder: Path) -> list[Path]:
+    """The folders and zips that hold a bundle which a browser can run; another one is named in the log."""
+    found = []
+    folders = [path.parent for path in folder.glob("[!.]*/manifest.json")]
+    for path in sorted([*folders, *(one for one in folder.glob("[!.]*.zip") if not one.with_suffix("").is_dir())]):
+        try:
+            artifacts = open_bundle(path).artifacts
+        except LokmaError as error:
+            log.warning("not on the phone page: %s", error)
+            continue
+        if any(one.engine == "onnxruntime" for one in artifacts):
+            found.append(path)
+    return found
 
 
 def failed(error: Exception) -> bool:

@@ -109,7 +109,8 @@ class Records:
         rows = self._sql(
             "SELECT host_fingerprint AS fingerprint, any_value(host_cpu) AS cpu, any_value(host_cores) AS cores, "
             "any_value(host_memory_bytes) AS memory, list(DISTINCT target) AS targets, "
-            "list(DISTINCT bundle) AS bundles, count(*) AS n, max(time) AS newest FROM records "
+            "list(DISTINCT bundle) FILTER (kind IN ('bench', 'field')) AS bundles, "
+            "count(*) AS n, max(time) AS newest FROM records "
             "WHERE host_fingerprint IS NOT NULL AND (? IS NULL OR (bundle = ? AND kind = 'bench')) "
             "GROUP BY host_fingerprint ORDER BY newest DESC LIMIT 500",
             [bundle, bundle],
@@ -121,7 +122,7 @@ class Records:
                 int(row["cores"] or 0),
                 int(row["memory"] or 0),
                 tuple(sorted(filter(None, row["targets"]))),
-                tuple(sorted(filter(None, row["bundles"]))),
+                tuple(sorted(filter(None, row["bundles"] or ()))),
                 int(row["n"]),
                 moment(row["newest"]),
             )
@@ -164,7 +165,8 @@ class Records:
         rows = self._sql(
             "WITH newest AS (SELECT arg_max(id, time) AS id, arg_max(p50_ns, time) AS p50_ns, count(*) OVER () AS total"
             f" FROM records WHERE {chosen} GROUP BY artifact, engine, precision, target, host_fingerprint, scenario, "
-            f"threads ORDER BY 2 LIMIT {SHOWN}) "
+            # the notes of a server's record name the network between
+            f"threads, CASE WHEN target = 'cloud' THEN notes END ORDER BY 2 LIMIT {SHOWN}) "
             "SELECT records.*, newest.total FROM records JOIN newest ON records.id = newest.id ORDER BY records.p50_ns",
             values,
         )
@@ -191,7 +193,9 @@ class Records:
     def targets(self, bundle: str) -> list[str]:
         """Where a bundle was measured."""
         rows = self._sql(
-            "SELECT DISTINCT target FROM records WHERE kind = 'bench' AND bundle = ? ORDER BY target", [bundle]
+            "SELECT DISTINCT target FROM records WHERE kind = 'bench' AND bundle = ? AND p50_ns IS NOT NULL "
+            "ORDER BY target",
+            [bundle],
         )
         return [row["target"] for row in rows]
 
@@ -209,15 +213,6 @@ class Records:
         rows = self._sql(
             "SELECT arg_max(id, time) AS id, artifact FROM records WHERE kind = 'bench' AND bundle = ? "
             "AND accuracy IS NOT NULL GROUP BY artifact ORDER BY artifact",
-            [bundle],
-        )
-        return [(row["id"], row["artifact"]) for row in rows]
-
-    def profiled(self, bundle: str) -> list[tuple[str, str]]:
-        """(id, artifact) of the newest profile of each artifact's layers."""
-        rows = self._sql(
-            "SELECT arg_max(id, time) AS id, artifact FROM records WHERE bundle = ? AND scenario = 'layers' "
-            "GROUP BY artifact ORDER BY artifact",
             [bundle],
         )
         return [(row["id"], row["artifact"]) for row in rows]
@@ -243,9 +238,9 @@ class Records:
         ]
 
     def newest_of(self, fingerprint: str) -> Mapping[str, Any] | None:
-        """A device's newest record, whole: what it said of itself."""
+        """A device's newest measurement, whole: what it said of itself."""
         rows = self._sql(
-            "SELECT arg_max(id, time) AS id FROM records WHERE host_fingerprint = ?",
+            "SELECT arg_max(id, time) AS id FROM records WHERE kind = 'bench' AND host_fingerprint = ?",
             [fingerprint],
         )
         return self.record(rows[0]["id"]) if rows and rows[0]["id"] else None

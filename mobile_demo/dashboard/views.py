@@ -19,6 +19,7 @@ from mobile_demo.words import Words
 
 _FLAGS = (
     (re.compile(r"other work: (?P<busy>\d+)% of the processors busy before the run"), "flag_busy"),
+    (re.compile(r"heavy processes: (?P<names>.+)"), "flag_heavy"),
     (re.compile(r"cpu governor is (?P<name>\S+)"), "flag_governor"),
     (
         re.compile(r"noisy: the later passes took (?P<low>[\d.]+) to (?P<high>[\d.]+) of the earlier ones' time"),

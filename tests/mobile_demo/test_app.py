@@ -85,6 +85,37 @@ def test_all_devices_stand_in_one_table(made, page):
     assert "AMD EPYC 7B13" not in html(app).split("lk-table")[1]
 
 
+def test_the_cloud_stands_beside_the_chosen_file_once_per_network(made, page):
+    records = made.run()
+    for seed, network in enumerate(("lan", "lte"), start=7):
+        row = ("cloud", "onnxruntime", "fp32", 30.0, 147, 0.6, 142.6, 13.6)
+        stages = {"network": 15_000_000, "inference": 14_000_000}
+        records += made.run(
+            {"onnx-fp32": row}, seed=seed, stages_ns=stages, notes=[f"the network {network} is emulated"]
+        )
+    for record in records[-2:]:
+        record["time"] = "2026-01-01T00:00:00+00:00"
+    made.write(page / "results", records)
+    app = open_app("en", run=records[0]["scenario"]["run"])
+    assert Words("en")("cloud_missing") not in texts(app)
+    table = answers_of(app)
+    assert table.count("in the cloud") == 2
+    assert "the network lte is emulated" in table
+    assert any(text.startswith("No: the answer came from the cloud after") for text in texts(app))
+
+
+def test_a_file_is_taken_apart_at_the_press_of_a_button(made, page, engines_here):
+    made.write(page / "results", made.policy_run())
+    made.bundle(page / "bundles", "cartpole", policy=True)
+    app = open_app("en", name="model")
+    app.button(key="apart").click().run()
+    assert not app.exception
+    assert '<th scope="row">MatMul</th>' in html(app)
+    app.selectbox(key="profiled").set_value("xnnpack-int8").run()
+    app.button(key="apart").click().run()
+    assert "xnnpack-int8 cannot be taken apart here." in texts(app)
+
+
 def test_field_accuracy_stands_beside_the_test_accuracy(made, page):
     made.write(page / "results", [*made.run(), *(made.field(seed % 4 > 0, seed) for seed in range(8))])
     table = next(part for part in html(open_app("en", name="devices")).split("lk-scroll") if "Field accuracy" in part)

@@ -41,11 +41,11 @@ def test_field_accuracy_has_n_and_interval_beside_the_test_sides():
     model_charts.field(points, EN).to_dict()
 
 
-def test_findings_are_read_from_wherever_a_record_keeps_them():
-    checks = [{"name": "cpu", "ok": True, "detail": "AVX2"}, {"name": "memory", "ok": False, "detail": "low"}]
-    assert devices.findings_of({"doctor": {"ok": False, "checks": checks}}) == checks
-    assert devices.findings_of({"preflight": [*checks, "alien"]}) == checks
-    assert devices.findings_of({"doctor": "fine"}) == devices.findings_of(None) == []
-    rows = devices.finding_rows([*checks, {"name": "gpu", "ok": None}], TR)
-    assert [row.cells[1] for row in rows] == ["yolunda", "düzeltilmeli", "not"]
-    assert [row.marks[1] for row in rows] == [True, False, None]
+def test_what_spoke_against_a_measurement_stands_with_its_device():
+    found = devices.findings_of({"validity": {"valid": False, "flags": ["cpu governor is powersave", 7]}})
+    assert found == [{"name": "preflight", "ok": False, "detail": "cpu governor is powersave"}]
+    assert devices.findings_of({"validity": {"flags": []}}) == [{"name": "preflight", "ok": True, "detail": ""}]
+    assert devices.findings_of({"validity": "fine"}) == devices.findings_of(None) == []
+    rows = devices.finding_rows([*found, {"name": "cpu", "ok": True}, {"name": "gpu", "ok": None}], TR)
+    assert [row.cells[1] for row in rows] == ["düzeltilmeli", "yolunda", "not"]
+    assert [row.marks[1] for row in rows] == [False, True, None]

@@ -122,6 +122,8 @@ def test_who_ran_it_lists_what_stayed_outside(digits):
     assert rows["onnx-fp32"][4] == "none"
 
 
-def test_the_slowest_layers_stand_first_with_their_share():
-    rows = model.layers([{"name": "a", "operator": "Conv", "ns": 1e6}, {"name": "b", "ns": 3e6}, {"name": "c"}], EN)
-    assert [(row.cells[0], row.cells[3].replace("\xa0", " ")) for row in rows] == [("b", "75.0 %"), ("a", "25.0 %")]
+def test_operators_stand_with_who_ran_them_how_often_and_their_share():
+    rows = [{"operator": "Conv", "backend": "cpu", "count": 12, "ns": 3_000_000, "share": 0.75}]
+    cells = [cell.replace("\xa0", " ") for cell in model.layers(rows, EN)[0].cells]
+    assert cells == ["Conv", "cpu", "12", "3.0 ms", "75.0 %"]
+    assert len(model.layers(rows * 50, EN)) == model.MOST_LAYERS

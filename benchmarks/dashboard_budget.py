@@ -1,0 +1,213 @@
+"""The dashboard's budget, in Chromium: soon there and quick to filter over a million records, and open to everybody.
+
+`python -m benchmarks.dashboard_budget [--json] [--only GROUP]` (about three minutes; the first time it makes the
+records too, which takes five more) prints each row, appends a record a group and exits 1 where one does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import paired, results
+from benchmarks.environment import busy, host
+from benchmarks.paired import Row
+from benchmarks.results import compact, schema
+from benchmarks.results.speed import LATENCIES, PART, made_records
+from edge_runtime import store
+from edge_runtime.errors import BadRequest, LokmaError, Missing
+from mobile_demo.dashboard.app import PAGES
+from mobile_demo.dashboard.store import Records
+from mobile_demo.screenshot import HEIGHT, browser, open_page
+from mobile_demo.server import free_port, serve
+from mobile_demo.words import LANGUAGES
+from train.provenance import code_sha256, commit
+
+FRESH, COMPACTED, SAMPLES = 20_000, 1_000_000, 20  # records, and latencies in a compacted one
+FIRST_PAGE_S, FILTER_MS = 3.0, 500.0
+STARTS, CHANGES, ASKED = 3, 10, 20
+WIDTHS = (390, 1440)
+BUNDLES = Path("bundles")
+# From the key that chooses a bundle to the frame in which the table shows it.
+WATCH = """() => {
+  const before = document.querySelector('.lk-table').innerHTML;
+  window.lokmaChanged = new Promise((done) => addEventListener('keydown', function chosen(event) {
+    if (event.key !== 'Enter') return;
+    removeEventListener('keydown', chosen, true);
+    const began = performance.now();
+    const look = () => {
+      const table = document.querySelector('.lk-table');
+      if (table && table.innerHTML !== before) done(performance.now() - began);
+      else requestAnimationFrame(look);
+    };
+    look();
+  }, true));
+}"""
+
+
+def speed() -> list[Row]:
+    """The first page of a fresh server, the main table's questions, and a filter's change as it is seen."""
+    place, first_s, later_s, seen_ms = prepared(), [], [], []
+    with browser() as chromium:
+        for _ in range(STARTS):
+            with serve(place, BUNDLES, free_port()) as url:
+                first_s.append(_opened_s(chromium, url))
+                later_s.append(_opened_s(chromium, url))
+                seen_ms += _changes_ms(chromium, url, CHANGES)
+    records = Records(results.connect(place))
+    asked_ms = []
+    for bundle in records.bundles()[:ASKED]:
+        began = time.perf_counter()
+        records.devices(bundle), records.targets(bundle), records.newest(bundle)
+        asked_ms.append(1e3 * (time.perf_counter() - began))
+    there = f"{FRESH:,} fresh and {COMPACTED:,} compacted records"
+    usual = f"median {statistics.median(seen_ms):.0f}"
+    return [
+        _row(f"first page of a fresh server, s: {there}", max(first_s), FIRST_PAGE_S, STARTS, "the slowest"),
+        _row("first page for the next visitor, s", max(later_s), FIRST_PAGE_S, STARTS, "the slowest"),
+        _row("what Compare asks for another bundle, ms", max(asked_ms), FILTER_MS, ASKED, "the slowest"),
+        _row("another bundle on Compare, until it is seen, ms", max(seen_ms), FILTER_MS, len(seen_ms), usual),
+    ]
+
+
+def everybody() -> list[Row]:
+    """Every page with the real records, in both languages and widths: console errors and axe-core's findings."""
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ModuleNotFoundError as error:
+        raise Missing("axe-core is not here: pip install -e '.[test]' in lokma's clone") from error
+    said: list[str] = []
+    barriers: list[str] = []
+    views = list(itertools.product(PAGES, LANGUAGES, WIDTHS))
+    with browser() as chromium, serve(results.folder(), BUNDLES, free_port()) as url:
+        for name, language, width in views:
+            context = chromium.new_context(viewport={"width": width, "height": HEIGHT})
+            context.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+            context.on("weberror", lambda error: said.append(str(error.error)))
+            page = open_page(context, f"{url}/{'' if name == PAGES[0] else name}?lang={language}")
+            found = Axe().run(page).response["violations"]
+            barriers += [f"{name}: {one['id']}" for one in found if one["impact"] in ("serious", "critical")]
+            context.close()
+    return [
+        _row("console errors on all pages", len(said), 0, len(views), "; ".join(dict.fromkeys(said))[:200]),
+        _row("serious axe-core findings", len(barriers), 0, len(views), "; ".join(dict.fromkeys(barriers))[:200]),
+    ]
+
+
+GROUPS: dict[str, Callable[[], list[Row]]] = {"speed": speed, "everybody": everybody}
+
+
+def prepared() -> Path:
+    """The folder of seeded records, made once and kept in the store."""
+    code = code_sha256("benchmarks.results.speed", "benchmarks.results.columns", "benchmarks.dashboard_budget")
+    place = store.home() / "budget" / f"records-{code[:12]}"
+    if place.is_dir():
+        return place
+    half = place.with_name(f"{place.name}.{os.getpid()}")
+    half.mkdir(parents=True)
+    for start in range(0, COMPACTED, PART):
+        _write(half / f"part-{start}.jsonl", range(start, min(COMPACTED, start + PART)), SAMPLES)
+        compact.compact(half)
+    _write(half / "fresh.jsonl", range(COMPACTED, COMPACTED + FRESH), LATENCIES["fresh"])
+    half.rename(place)
+    return place
+
+
+def _write(path: Path, numbers: range, latencies: int) -> None:
+    with path.open("wb") as handle:
+        handle.writelines(map(schema.line, made_records(numbers, latencies)))
+
+
+def _opened_s(chromium: Any, url: str) -> float:
+    """A browser with an empty cache, from asking for the page to its last chart."""
+    context = chromium.new_context(viewport={"width": WIDTHS[-1], "height": HEIGHT})
+    began = time.perf_counter()
+    open_page(context, f"{url}/?lang=en")
+    took = time.perf_counter() - began
+    context.close()
+    return took
+
+
+def _changes_ms(chromium: Any, url: str, count: int) -> list[float]:
+    context = chromium.new_context(viewport={"width": WIDTHS[-1], "height": HEIGHT})
+    page = open_page(context, f"{url}/compare?lang=en")
+    found = []
+    for number in range(count):
+        box = page.get_by_role("combobox").first
+        box.click()
+        box.fill(f"bundle-{11 + 7 * number}")
+        page.get_by_role("option").first.wait_for()
+        page.evaluate(WATCH)
+        box.press("Enter")
+        found.append(page.evaluate("window.lokmaChanged"))
+        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+    context.close()
+    return found
+
+
+def _row(name: str, value: float, bound: float, n: int, note: str = "") -> Row:
+    return paired.row(name, value, bound, value <= bound, n, note)
+
+
+def measured(names: Sequence[str]) -> Iterator[list[Row]]:
+    """The groups' rows, one after another; a record of each is appended as it is done."""
+    run, path = uuid.uuid4().hex, results.folder() / f"{host()['fingerprint']}.jsonl"
+    for name in names:
+        flags, found = busy(), GROUPS[name]()
+        results.append([_record(run, name, found, flags)], path)
+        yield found
+
+
+def _record(run: str, name: str, found: Sequence[Row], flags: Sequence[str]) -> dict[str, Any]:
+    return results.record(
+        kind="budget",
+        commit=commit(),
+        bundle={},
+        artifact={},
+        target="device",
+        host=host(),
+        scenario={"budget": "dashboard", "group": name, "run": run},
+        latency_ns=[],
+        rows=list(found),
+        validity={"valid": True, "flags": list(flags)},
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Prints the rows."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard_budget", description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument("--only", metavar="GROUP", help=f"measure only some, joined by commas: {', '.join(GROUPS)}")
+    args = parser.parse_args(argv)
+    holds = []
+    try:
+        names = args.only.split(",") if args.only else list(GROUPS)
+        unknown = sorted(set(names) - set(GROUPS))
+        if unknown:
+            raise BadRequest(f"there is no group {', '.join(unknown)}; the groups are {', '.join(GROUPS)}")
+        for found in measured(names):
+            for row in found:
+                holds.append(row["holds"])
+                print(json.dumps(row) if args.json else _line(row), flush=True)
+    except LokmaError as error:
+        print(f"dashboard_budget: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0 if all(holds) else 1
+
+
+def _line(row: Row) -> str:
+    mark = "holds" if row["holds"] else "FAILS"
+    return f"{mark}  {row['name']:<78} {row['value']:8.4g}  (bound {row['bound']:g}, n {row['n']}) {row['note']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
