@@ -67,8 +67,48 @@ TEXTS = {
         "Two measurements are needed to compare.",
         "Karşılaştırmak için iki ölçüm gerekir.",
     ),
-    "pair_missing": (
-        "`lokma compare` is not part of this version; it will give the paired verdict here.",
-        "`lokma compare` bu sürümde yok; eşlenmiş karar burada görünecek.",
+    "pair_about": ("Asked", "Soru"),
+    "pair_answer": ("Verdict", "Karar"),
+    "pair_evidence": ("Evidence", "Kanıt"),
+    "pair_about_accuracy": ("Which is right more often?", "Hangisi daha sık doğru?"),
+    "pair_about_latency": ("Which is faster?", "Hangisi daha hızlı?"),
+    "pair_accuracy": ("{name} is right more often", "{name} daha sık doğru"),
+    "pair_latency": ("{name} is faster", "{name} daha hızlı"),
+    "pair_unclear": ("cannot be told", "söylenemez"),
+    "pair_more": ("About {count} more would tell.", "Yaklaşık {count} tane daha gerekli."),
+    "pair_by_answers": (
+        "Of {n} inputs {a} alone is right on {only_a}, {b} alone on {only_b} (exact McNemar, p {p}).",
+        "{n} girdinin {only_a} tanesinde yalnızca {a}, {only_b} tanesinde yalnızca {b} doğru (kesin McNemar, p {p}).",
+    ),
+    "pair_by_times": (
+        "{b} takes {ratio} times as long as {a} (98 % interval: {interval}), from {n} pairs of blocks.",
+        "{b}, {a} süresinin {ratio} katı sürüyor (%98 aralık: {interval}); {n} blok çifti.",
+    ),
+    "pair_no_predictions": (
+        "A record keeps no predictions with their true labels.",
+        "Kayıtlardan birinde tahminler ve doğru etiketleri yok.",
+    ),
+    "pair_other_inputs": (
+        "The two did not answer the same inputs.",
+        "İkisi aynı girdileri yanıtlamadı.",
+    ),
+    "pair_other_run": (
+        "They were not measured in turn in one run; `lokma compare` with two files measures them anew.",
+        "Aynı ölçümde sırayla ölçülmediler; `lokma compare` iki dosyayla yeniden ölçer.",
+    ),
+    "pair_other_blocks": (
+        "They were not measured in the same blocks.",
+        "Aynı bloklarda ölçülmediler.",
+    ),
+    "pair_no_times": ("A record holds no times.", "Kayıtlardan birinde süre yok."),
+    "pair_few_blocks": (
+        "They have too few common blocks.",
+        "Ortak blokları çok az.",
+    ),
+    "pair_note": (
+        "Decided at a risk of 2 in 100. Times that lie within 5 % of each other cannot be told apart here: two "
+        "processes of one file differ by as much.",
+        "Karar, 100 karşılaştırmada 2 yanılma payıyla verilir. Birbirine %5 kadar yakın süreler burada ayırt "
+        "edilemez: aynı dosyanın iki süreci de o kadar farklı çıkabilir.",
     ),
 }

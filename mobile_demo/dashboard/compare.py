@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mobile_demo.dashboard.runs import STAGES, Measurement
@@ -139,6 +139,52 @@ def percentile_points(systems: Sequence[Measurement], words: Words) -> list[dict
         for name in PERCENTILES
         if (at := getattr(one, f"{name}_ns")) is not None
     ]
+
+
+VERDICTS = ("accuracy", "latency")  # of `benchmarks.verdicts`, and keys of the catalogue
+REASONS = {  # why two records cannot be paired: the verdict's own words, and ours
+    "a record keeps no predictions with their true labels": "pair_no_predictions",
+    "the two records did not answer the same inputs": "pair_other_inputs",
+    "they were not measured in turn in one run: lokma compare measures them anew": "pair_other_run",
+    "they were not measured in the same blocks": "pair_other_blocks",
+    "a record has no latencies": "pair_no_times",
+}
+
+
+def verdict_heads(words: Words) -> tuple[str, ...]:
+    """The heads of the paired verdict's table."""
+    return tuple(words(key) for key in ("pair_about", "pair_answer", "pair_evidence"))
+
+
+def verdict_rows(found: Mapping[str, Any], a: str, b: str, words: Words) -> list[Row]:
+    """The paired verdict of two measurements: who is better, or that it cannot be told, and by what evidence.
+
+    Args:
+        found: of `benchmarks.verdicts.verdict`.
+        a: the name of the one.
+        b: that of the other.
+        words: the page's language.
+    """
+    rows = []
+    for kind in VERDICTS:
+        one = found[kind]
+        better = {"A": a, "B": b}.get(one["answer"])
+        answer = words("pair_unclear") if better is None else words(f"pair_{kind}", name=better)
+        cells = (words(f"pair_about_{kind}"), answer, _evidence(kind, one, a, b, words))
+        more = words("pair_more", count=words.number(one["more"])) if one.get("more") else ""
+        rows.append(Row(cells, ("", "", more), numeric=(False,) * 3))
+    return rows
+
+
+def _evidence(kind: str, one: Mapping[str, Any], a: str, b: str, words: Words) -> str:
+    if "reason" in one:
+        return words(REASONS.get(one["reason"], "pair_few_blocks"))
+    said = {"a": a, "b": b, "n": words.number(one.get("quads", one["n"]))}
+    if kind == "accuracy":
+        p = words.number(one["p"], 3)
+        return words("pair_by_answers", **said, only_a=one["only_a"], only_b=one["only_b"], p=p)
+    interval = words.span(words.number(one["low"], 3), words.number(one["high"], 3))
+    return words("pair_by_times", **said, ratio=words.number(one["ratio"], 3), interval=interval)
 
 
 def plain(systems: Sequence[Measurement]) -> list[dict[str, Any]]:

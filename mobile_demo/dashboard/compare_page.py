@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from benchmarks.verdicts import verdict
 from mobile_demo.dashboard import charts, compare
 from mobile_demo.dashboard.devices import target_words
 from mobile_demo.dashboard.runs import Measurement
@@ -103,8 +104,14 @@ def _pair(systems: Sequence[Measurement], here: Scene) -> None:
     with st.container(horizontal=True):
         a = st.selectbox(words("pair_a"), list(named), format_func=named.__getitem__, key="a", width=300)
         b = st.selectbox(words("pair_b"), list(named), index=1, format_func=named.__getitem__, key="b", width=300)
-    st.caption(words("pair_missing"))
-    repeat(words, f"lokma compare {a} {b}", said="")
+    one, other = here.records.record(a), here.records.record(b)
+    if a == b or one is None or other is None:
+        st.caption(words("pair_two"))
+        return
+    rows = compare.verdict_rows(verdict(one, other), named[a], named[b], words)
+    table(("", "", ""), compare.verdict_heads(words), rows, words)
+    st.caption(words("pair_note"))
+    repeat(words, f"lokma compare {a} {b}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchmarks.verdicts import verdict
 from mobile_demo.dashboard import charts, compare
 from mobile_demo.dashboard.runs import runs
 from mobile_demo.words import Words
@@ -111,3 +112,28 @@ def test_what_is_taken_away_has_points_and_units_whatever_the_language(made):
 def test_a_spreadsheet_runs_no_formula_that_a_record_brings(made):
     text = compare.as_csv([{"system": "=HYPERLINK(1)", "n": -1}])
     assert text == "system,n\n'=HYPERLINK(1),-1\n"
+
+
+def test_the_verdict_of_two_says_who_is_better_by_what_or_how_many_more_would_tell(made):
+    records = {record["artifact"]["id"]: record for record in made.run()}
+    labels = [i % 3 for i in range(150)]
+    for record in records.values():
+        record["accuracy"]["labels"] = labels
+    one, other = records["xnnpack-int8"], records["onnx-int8"]
+    accuracy, latency = compare.verdict_rows(verdict(one, other), "X", "O", EN)
+    assert accuracy.cells[:2] == ("Which is right more often?", "X is right more often")
+    assert plain(accuracy.cells[2]).startswith(
+        "Of 150 inputs X alone is right on 8, O alone on 0 (exact McNemar, p 0.008)"
+    )
+    assert latency.cells[1] == "X is faster"
+    assert "98 % interval" in latency.cells[2]
+    accuracy, _ = compare.verdict_rows(verdict(one, records["xnnpack-fp32"]), "X", "F", TR)
+    assert accuracy.cells[1] == "söylenemez"
+    assert accuracy.under[2].endswith("tane daha gerekli.")
+
+
+def test_two_that_cannot_be_paired_are_told_why_in_the_pages_language(made):
+    rows = compare.verdict_rows(verdict(made.run()[0], made.phone()), "A", "B", TR)
+    assert [row.cells[1] for row in rows] == ["söylenemez"] * 2
+    assert rows[0].cells[2] == "Kayıtlardan birinde tahminler ve doğru etiketleri yok."
+    assert rows[1].cells[2].startswith("Aynı ölçümde sırayla ölçülmediler")
