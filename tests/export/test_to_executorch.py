@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from edge_runtime.errors import BadRequest
+from edge_runtime.errors import BadRequest, EngineError
 from export import to_executorch
 from export.contract import InGraph
 from export.fold import program_of
@@ -66,6 +66,23 @@ def test_dynamic_int8_of_convolutions_is_whole_on_xnnpack_and_nearer_to_float_th
     assert details["quantization"]["quantized"] == "9 layers"  # the stem and the head are small
     pads = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), *inverted())  # as TensorFlow pads
     assert lowered("xnnpack-int8-dynamic", pads.eval(), of_side(32))[2] < 0.5 * static
+
+
+def test_convolutions_that_do_not_run_in_dynamic_int8_leave_it_to_the_linear_layers_and_say_so(monkeypatch, caplog):
+    at_run = to_executorch._at_run
+
+    def cut(job, exported, convolutions):
+        if convolutions:
+            raise EngineError("Propagating input shapes failed")
+        return at_run(job, exported, convolutions)
+
+    monkeypatch.setattr(to_executorch, "_at_run", cut)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 3))
+    model.eval().requires_grad_(False)
+    made = to_executorch.int8_dynamic(Job(model, of_side(16), samples(of_side(16)), samples(of_side(16), 1)))
+    assert made.details["quantization"]["quantized"] == "1 layers"
+    assert "only linear layers are: Propagating input shapes failed" in caplog.text
 
 
 def test_the_smallest_layers_stay_in_float_as_long_as_they_hold_next_to_nothing():
