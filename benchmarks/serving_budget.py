@@ -3,7 +3,8 @@
 `python -m benchmarks.serving_budget [--json]` starts the servers on one core and asks them from another, in turns
 (about six minutes), appends one record, prints each row and exits 1 where one does not hold. LitServe pins other
 versions of what we use: give a Python that has it, `--litserve ../litserve/bin/python`, and it is compared too. What
-takes longer is read from the newest records of `benchmarks.serving_studies`, with their age.
+takes longer is read from the newest records of `benchmarks.serving_studies`, with their age. `--recorded` measures
+nothing and reads the newest record of everything.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import base64
 import contextlib
 import functools
+import itertools
 import json
 import os
 import signal
@@ -42,7 +44,7 @@ from train.provenance import commit
 BUNDLE, ARTIFACT = Path("bundles") / "foodvision-mini", "onnx-fp32"
 CLIENTS, WINDOW_S, MEASURE_S = 16, 1.0, 300.0
 RIVALS = Path(__file__).resolve().parent / "cloud" / "rivals"
-PICTURES = 650
+PICTURES, LARGE = 650, 8  # answers are compared in larger batches too than the one that is fastest here
 PATH = "/v2/models/{name}/infer"
 # A process that runs the same session on the server's core: rows a run and seconds in, nanoseconds a row out.
 BARE = """
@@ -204,34 +206,40 @@ def _way(samples: Samples) -> Row:
     return row("ms above bare inference, 1 client", value, bound, None if noisy else value <= bound, len(above), note)
 
 
-def answers(port: int, name: str, count: int) -> list[Row]:
-    """The server's answers to food pictures, alone and batched, against edge_runtime's."""
+def answers(servers: Sequence[tuple[str, int, int]], name: str, count: int) -> list[Row]:
+    """The servers' answers to food pictures against edge_runtime's.
+
+    Args:
+        servers: what a row calls it, its port, and how many clients ask at once; a single one has to be equal bitwise.
+        name: the model's.
+        count: of pictures.
+    """
     from edge_runtime.preprocess import open_picture, to_pixels
 
     predictor = load(str(BUNDLE.resolve()), ARTIFACT, 1)
     takes, gives, image = predictor.spec.inputs[0], predictor.spec.outputs[0], predictor.spec.image
     assert image is not None
-    paths = _pictures(count)
-    tensors = [to_pixels(open_picture(path, image), image) for path in paths]
+    tensors = [to_pixels(open_picture(path, image), image) for path in _pictures(count)]
     wanted = [predictor.session.run({takes.name: tensor})[gives.name].tobytes() for tensor in tensors]
+    theirs, n = np.array([np.frombuffer(one, np.float32) for one in wanted]), len(wanted)
     bodies = (protocol.write_request(tensor, 1, takes, binary=True) for tensor in tensors)
     requests = [http_request(PATH.format(name=name), *one) for one in bodies]
     rows = []
-    for clients, title in ((1, "alone"), (CLIENTS, f"with {CLIENTS} clients")):
-        got: dict[int, bytes] = {}
+    for title, port, clients in servers:
+        got, batched = [b""] * n, 0
         for index, head, body in offered(port, requests, clients).bodies:
-            length = header(head, protocol.HEAD_LENGTH.encode())
-            got[index] = bytes(protocol.read_response(body, None if length is None else length.decode(), gives))
-        mine = np.array([np.frombuffer(got[index], np.float32) for index in range(len(paths))])
-        theirs = np.array([np.frombuffer(one, np.float32) for one in wanted])
+            length = header(head, protocol.HEAD_LENGTH.encode()) or b"0"
+            got[index] = bytes(protocol.read_response(body, length.decode(), gives))
+            batched += json.loads(body[: int(length)])["parameters"]["batch"] > 1
+        mine, note = np.array([np.frombuffer(one, np.float32) for one in got]), f"{batched} ran in a batch of 2 or more"
         same = int((mine.argmax(1) == theirs.argmax(1)).sum())
-        rows.append(row(f"{title}: same best label as edge_runtime", same, len(paths), same == len(paths), len(paths)))
+        rows.append(row(f"{title}: same best label as edge_runtime", same, n, same == n, n, note))
         if clients == 1:
-            equal = sum(got[index] == one for index, one in enumerate(wanted))
-            rows.append(row(f"{title}: equal to the bit", equal, len(paths), equal == len(paths), len(paths)))
+            equal = sum(one == two for one, two in zip(got, wanted, strict=True))
+            rows.append(row(f"{title}: equal to the bit", equal, n, equal == n, n))
         else:
             far = float(np.abs(mine - theirs).max())
-            rows.append(row(f"{title}: largest difference of a probability", far, 1e-5, far <= 1e-5, len(paths)))
+            rows.append(row(f"{title}: largest difference of a probability", far, 1e-5, far <= 1e-5, n))
     return rows
 
 
@@ -241,7 +249,7 @@ def _pictures(count: int) -> list[Path]:
 
 
 def run(scratch: Path, litserve: Path | None, rounds: int, window: float) -> Iterator[Row]:
-    """All rows; a run of fewer rounds than the budget asks is not recorded."""
+    """What it measures; a run of fewer rounds than the budget asks is not recorded."""
     bundle = open_bundle(str(BUNDLE.resolve()))
     takes = bundle.spec.inputs[0]
     pixels = np.random.default_rng(7).integers(0, 256, takes.sample_shape, np.uint8).tobytes()
@@ -255,13 +263,23 @@ def run(scratch: Path, litserve: Path | None, rounds: int, window: float) -> Ite
         "LitServe": http_request("/predict", base64_, {"Content-Type": "application/json"}),
     }
     with systems(scratch, pixels, litserve) as found:
-        rows = answers(found.ports["lokma"], bundle.name, 20 if rounds else PICTURES)
+        large = ("--artifact", ARTIFACT, "--threads", "1", "--max-batch", str(LARGE))
+        with serving_studies.served(str(BUNDLE.resolve()), *large) as (port, _):
+            ours = found.ports["lokma"]
+            servers = [("alone", ours, 1), (f"with {CLIENTS} clients", ours, CLIENTS)]
+            servers.append((f"with {CLIENTS} clients, batches up to {LARGE}", port, CLIENTS))
+            rows = answers(servers, bundle.name, 20 if rounds else PICTURES)
         yield from rows
         timed, samples = measured(found, requests, rounds, window)
         yield from timed
     if not rounds:
         _record(bundle, found, [*rows, *timed], samples)
-    yield from serving_studies.recorded(results.read().records)
+
+
+def recorded(records: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The rows of the newest record of this budget, with its commit and time; [] where there is none."""
+    newest = [one for one in records if one["kind"] == "budget" and one["scenario"].get("budget") == "serving"][-1:]
+    return [row for entry in newest for row in serving_studies.with_age(entry)]
 
 
 def _record(bundle: Any, found: Systems, rows: Sequence[Row], samples: Samples) -> None:
@@ -282,6 +300,11 @@ def _record(bundle: Any, found: Systems, rows: Sequence[Row], samples: Samples) 
     results.append([entry], results.folder() / f"{host()['fingerprint']}.jsonl")
 
 
+def _studies() -> Iterator[Row]:
+    """The newest rows of the studies, read when they are asked for."""
+    yield from serving_studies.recorded(results.read().records)
+
+
 def main(argv: list[str]) -> int:
     """Prints the rows."""
     import tempfile
@@ -289,12 +312,15 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_budget", description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one object a line")
     parser.add_argument("--litserve", type=Path, metavar="PYTHON", help="a Python that has litserve and onnxruntime")
+    parser.add_argument("--recorded", action="store_true", help="measure nothing: print what was measured last")
     parser.add_argument("--rounds", type=int, default=0, help="so few rounds prove the code and no bound; no record")
     args = parser.parse_args(argv)
     failed = False
     try:
         with tempfile.TemporaryDirectory(prefix="lokma-serving-") as scratch:
-            for one in run(Path(scratch), args.litserve, args.rounds, WINDOW_S):
+            measure = functools.partial(run, Path(scratch), args.litserve, args.rounds, WINDOW_S)
+            rows = recorded(results.read().records) if args.recorded else measure()
+            for one in itertools.chain(rows, _studies()):
                 print(json.dumps(one) if args.json else _line(one), flush=True)
                 failed = failed or not one["holds"]
     except LokmaError as error:

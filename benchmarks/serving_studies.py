@@ -1,9 +1,10 @@
 """What of the server's budget takes minutes or another environment: each a command, each one record.
 
 `python -m benchmarks.serving_studies NAME`, NAME of `STUDIES`: `soak` (ten minutes at twice the capacity; a minute a
-record, so that it goes on where it was cut off), `kill` (a Ray replica killed under load), `fuzz` (10,000 cases of
-schemathesis), `kserve` (the SDK's client, after `make client-kserve`). It prints its rows and exits 1 where one does
-not hold; `benchmarks.serving_budget` reads the newest record of each and says its age.
+record, so that it goes on where it was cut off), `kill` (a Ray replica, then what stands in front, killed under
+load), `fuzz` (10,000 cases of schemathesis), `crowd` (10,000 connections that say nothing), `kserve` (the SDK's client,
+after `make client-kserve`). It prints its rows and exits 1 where one does not hold; `benchmarks.serving_budget` reads
+the newest record of each and says its age.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ import numpy as np
 
 from benchmarks import results
 from benchmarks.cloud import protocol
-from benchmarks.cloud.load import http_request, offered
+from benchmarks.cloud.connections import most_connections
+from benchmarks.cloud.load import Came, http_request, offered, silent
 from benchmarks.environment import busy, host
 from benchmarks.paired import Row, row
 from edge_runtime import examples, load
@@ -42,7 +44,8 @@ FOOD = Path("bundles") / "foodvision-mini"
 KSERVE = Path(".venv-kserve") / "bin" / "python"
 CLIENT = Path(__file__).resolve().parent / "cloud" / "rivals" / "kserve_client.py"
 MINUTES, OVERLOAD, DEADLINE_MS, REJECTED_MS, GROWTH = 10, 2, 30_000, 50, 1.05
-CASES, ALL_BACK_S = 10_000, 30
+CASES, CROWD, ALL_BACK_S = 10_000, 10_000, 30
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 Found = tuple[list[Row], dict[str, Any]]
 
 
@@ -184,59 +187,113 @@ def _rss(pid: int) -> int:
 
 
 def kill() -> Found:
-    """A Ray replica killed under load: every request is answered, and the rate comes back."""
+    """A Ray replica killed under load: every request is answered, and the rate comes back.
+
+    What stands in front of the replicas is killed after it; what it holds then is lost, for Ray's proxy asks once.
+    """
     path = bundle_path()
     arguments = (path, "--engine", "ray", "--artifact", "onnx-fp32", "--threads", "1", "--replicas", "2")
+    rows: list[Row] = []
+    samples: dict[str, Any] = {}
     with served(*arguments) as (port, _):
-        request, name = one_request(path), open_bundle(path).name
-        usual = quantile([1e9 / offered(port, [request], 8, 2).ns_per_answer for _ in range(4)][1:], 0.5)
-        (victim, *_rest) = replicas(name)
-        timer = threading.Timer(1.0, os.kill, (victim, signal.SIGKILL))
-        timer.start()
-        start, rates, back = time.monotonic(), [], None
-        while time.monotonic() - start < ALL_BACK_S + 1:
-            rates.append(1e9 / offered(port, [request], 8, 2).ns_per_answer)  # raises where one is not answered
-            if back is None and victim not in replicas(name) and len(replicas(name)) == 2 and rates[-1] >= 0.9 * usual:
-                back = time.monotonic() - start - 1
-        timer.join()
-    holds = back is not None and back <= ALL_BACK_S
-    note = f"{usual:.0f} answers a second before; then, each two seconds: {', '.join(f'{one:.0f}' for one in rates)}"
-    return [
-        row("kill -9 of a Ray replica: requests lost", 0, 0, True, round(2 * sum(rates)), "8 clients, 2 replicas"),
-        row("kill -9 of a Ray replica: s until 0.9 of the rate, 2 replicas", back, ALL_BACK_S, holds, len(rates), note),
-    ], {"usual": [usual], "rates": rates}
+        request = one_request(path)
+        for victim, deployment, bound in (("replica", open_bundle(path).name, 0), ("front", "Front", None)):
+            usual, windows, back = _killed(port, request, deployment)
+            lost, rates = sum(one.lost for one in windows), [1e9 / one.ns_per_answer for one in windows]
+            answered = sum(len(one.latency_ns) for one in windows)
+            said = ", ".join(f"{one:.0f}" for one in rates)
+            note = f"{usual:.0f} answers a second before; then, each two seconds: {said}"
+            name = f"kill -9 of a Ray {victim} under load, 8 clients"
+            holds = back is not None and back <= ALL_BACK_S
+            rows.append(row(f"{name}: requests lost", lost, bound, bound is None or lost <= bound, answered + lost))
+            rows.append(row(f"{name}: s until 0.9 of the rate", back, ALL_BACK_S, holds, len(rates), note))
+            samples |= {f"{victim}: usual": [usual], f"{victim}: rates": rates}
+    return rows, samples
 
 
-def replicas(name: str) -> list[int]:
-    """The processes that Ray runs a model in: it names a worker by its deployment."""
+def _killed(port: int, request: bytes, deployment: str) -> tuple[float, list[Came], float | None]:
+    """The rate before a process of a deployment is killed, the windows after, and the seconds until it was back."""
+    usual = quantile([1e9 / offered(port, [request], 8, 2).ns_per_answer for _ in range(4)][1:], 0.5)
+    before = replicas(deployment)
+    timer = threading.Timer(1.0, os.kill, (before[0], signal.SIGKILL))
+    timer.start()
+    start, windows, back = time.monotonic(), list[Came](), None
+    while time.monotonic() - start < ALL_BACK_S + 1:
+        windows.append(offered(port, [request], 8, 2, may_fail=True))
+        here = replicas(deployment)
+        whole = before[0] not in here and len(here) == len(before)
+        if back is None and whole and 1e9 / windows[-1].ns_per_answer >= 0.9 * usual:
+            back = time.monotonic() - start - 1
+    timer.join()
+    return usual, windows, back
+
+
+def replicas(deployment: str) -> list[int]:
+    """The processes that Ray runs a deployment in: it names a worker by it."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if f"ray::ServeReplica:lokma:{name}".encode() in file.read_bytes():
+            if f"ray::ServeReplica:lokma:{deployment}".encode() in file.read_bytes():
                 found.append(int(file.parent.name))
     return sorted(found)
 
 
 def fuzz() -> Found:
-    """Schemathesis against the server's own document."""
-    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    """Schemathesis against the server's own document, seed after seed until there were enough cases."""
     digits, policy = (str(examples.path(one)) for one in ("digits.zip", "cartpole.zip"))
+    cases, seed, wrong = 0, 7, ""
     with (
         tempfile.TemporaryDirectory(prefix="lokma-fuzz-") as folder,
         served(digits, policy, "--artifact", "onnx-fp32", "--max-batch", "4") as (port, running),
     ):
-        options = ["--phases", "fuzzing", "--max-examples", str(CASES // 6), "--seed", "7", "--checks", checks]
-        url = f"http://127.0.0.1:{port}/openapi.json"
-        command = [sys.executable, "-m", "schemathesis.cli", "run", url, *options]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-        alive = running.poll() is None
-    count = re.search(r"([\d,]+) generated", done.stdout)
-    cases = int(count[1].replace(",", "")) if count else 0
-    clean = done.returncode == 0 and alive
-    note = "" if clean else done.stdout[-500:]
+        while cases < CASES and not wrong:
+            options = [
+                "--phases",
+                "fuzzing",
+                "--max-examples",
+                str(CASES // 6),
+                "--seed",
+                str(seed),
+                "--checks",
+                CHECKS,
+            ]
+            url = f"http://127.0.0.1:{port}/openapi.json"
+            command = [sys.executable, "-m", "schemathesis.cli", "run", url, *options, "--checks", CHECKS]
+            done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+            count = re.search(r"([\d,]+) generated", done.stdout)
+            cases, seed = cases + (int(count[1].replace(",", "")) if count else 0), seed + 1
+            if done.returncode or count is None or running.poll() is not None:
+                wrong = done.stdout[-500:] or "schemathesis said nothing"
+    holds = not wrong and cases >= CASES
+    note = wrong or f"{seed - 7} seeds, the server still runs"
+    return [row("schemathesis: cases without a 500", 0 if wrong else cases, CASES, holds, cases, note)], {}
+
+
+def crowd() -> Found:
+    """Ten thousand clients that connect and say nothing: all are sent away, and one that asks is answered throughout.
+
+    Raises:
+        Missing: this machine does not let a process open so many files.
+    """
+    if most_connections(CROWD) < CROWD:
+        raise Missing(f"{CROWD} connections need as many open files: ulimit -n {2 * CROWD}")
+    path = bundle_path()
+    with served(path, "--artifact", "onnx-fp32", "--threads", "1") as (port, running):
+        request, before = one_request(path), _rss(running.pid)
+        came = asyncio.run(silent(port, request, CROWD))
+        after = offered(port, [request], 1)
+        grown = (_rss(running.pid) - before) / 1e6
+    sent_away = came.statuses["503"] + came.statuses["408"]
+    split = ", ".join(f"{count} by {status}" for status, count in sorted(came.statuses.items()))
+    slowest, answered = max(came.latency_ns, default=0) / 1e6, len(came.latency_ns)
+    name = f"{CROWD:,} open connections"
     return [
-        row("schemathesis: cases without a 500", cases if clean else 0, CASES, clean and cases >= CASES, cases, note)
-    ], {}
+        row(f"{name}: sent away in the protocol's form", sent_away, CROWD, sent_away == CROWD, CROWD, split),
+        row(f"{name}: lost requests of one that asks meanwhile", came.lost, 0, came.lost == 0 < answered, answered),
+        row(f"{name}: its slowest answer, ms", slowest, None, True, answered),
+        row(f"{name}: the next request is answered", len(after.latency_ns), 1, len(after.latency_ns) == 1, 1),
+        row(f"{name}: MB that the server grew by", grown, None, True, 1),
+    ], {"statuses": came.statuses}
 
 
 def kserve() -> Found:
@@ -270,7 +327,13 @@ def kserve() -> Found:
     ], {}
 
 
-STUDIES: Mapping[str, Callable[[], Found]] = {"soak": soak, "kill": kill, "fuzz": fuzz, "kserve": kserve}
+STUDIES: Mapping[str, Callable[[], Found]] = {
+    "soak": soak,
+    "kill": kill,
+    "fuzz": fuzz,
+    "crowd": crowd,
+    "kserve": kserve,
+}
 
 
 def recorded(records: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -282,10 +345,14 @@ def recorded(records: Sequence[Mapping[str, Any]]) -> list[Row]:
             how = f"not run: python -m benchmarks.serving_studies {name}"
             rows.append(row(name, None, None, None, 0, how))
             continue
-        entry = newest[-1]
-        age = f"measured {entry['time']} at {entry.get('commit')}"
-        rows += [{**one, "note": "; ".join(filter(None, [one["note"], age]))} for one in entry["rows"]]
+        rows += with_age(newest[-1])
     return rows
+
+
+def with_age(entry: Mapping[str, Any]) -> list[Row]:
+    """A record's rows; each note ends with its time and commit."""
+    age = f"measured {entry['time']} at {entry.get('commit')}"
+    return [{**one, "note": "; ".join(filter(None, [one["note"], age]))} for one in entry["rows"]]
 
 
 def _append(study: str, rows: Sequence[Row], samples: Mapping[str, Any], **scenario: Any) -> None:
