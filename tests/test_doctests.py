@@ -8,6 +8,8 @@ import pytest
 
 ROOMS = ("edge_runtime", "train", "export", "benchmarks", "mobile_demo")
 SCRIPTS = {"mobile_demo.dashboard.app"}  # a Streamlit page draws when it is imported
+OPTIONAL = {"benchmarks.cloud.cluster": "ray"}  # outside [all]; its import warns of pydantic's ways
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def modules():
@@ -21,6 +23,8 @@ def modules():
 
 @pytest.mark.parametrize("name", list(modules()))
 def test_the_examples_of_a_module_give_what_they_say(name):
+    if name in OPTIONAL:
+        pytest.importorskip(OPTIONAL[name], reason=f"{OPTIONAL[name]} is not installed")
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert result.failed == 0
@@ -28,5 +32,6 @@ def test_the_examples_of_a_module_give_what_they_say(name):
 
 def test_there_are_examples_at_all():
     found = doctest.DocTestFinder()
-    examples = [e for name in modules() for t in found.find(importlib.import_module(name)) for e in t.examples]
+    names = [name for name in modules() if name not in OPTIONAL]
+    examples = [e for name in names for t in found.find(importlib.import_module(name)) for e in t.examples]
     assert len(examples) >= 30

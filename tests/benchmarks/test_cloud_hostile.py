@@ -1,6 +1,7 @@
 """What a stranger may send: each is answered by the right refusal, and the next good request works."""
 
 import json
+import logging
 import re
 import struct
 import subprocess
@@ -191,7 +192,8 @@ def test_without_the_token_nothing_is_told(policy):
         assert server.ask("POST", "/v2/models/tiny-balance/infer", GOOD, good).status == 200
 
 
-def test_what_breaks_inside_is_not_told_outside(policy, caplog):
+def test_what_breaks_inside_is_not_told_outside(policy, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("benchmarks.cloud"), "propagate", True)  # `lokma serve` in-process ends it
     with serving(policy.folder, artifact="onnx-fp32") as server:
         model = server.models.find(None)
         run = model.queue._run

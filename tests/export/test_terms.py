@@ -108,7 +108,7 @@ def test_an_export_counts_unlabelled_pictures_mends_judges_again_and_keeps_what_
     shutil.copy(image_data("digits").train[0].path, folder / "trained.png")
     seen = []
 
-    def failed(flips, max_drop):
+    def failed(flips, max_drop, looks):
         seen.append((flips, max_drop))
         return {"answer": "fail", "reason": "lost too much"}
 
