@@ -20,7 +20,7 @@ def open_app(language=None, locale=None, name="", **params):
             app.query_params[key] = value
     if locale:
         app.context = {"locale": locale}
-    app.run()
+    app.run().run()  # once more: what a link asks for has settled then, also on a busy machine
     if name:
         app.switch_page(f"{name}_page.py").run()
     assert not app.exception
