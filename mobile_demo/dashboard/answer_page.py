@@ -8,6 +8,7 @@ import streamlit as st
 
 from mobile_demo.dashboard import charts, cloud, compare, markup, views
 from mobile_demo.dashboard.answer import Answer, Question, answer
+from mobile_demo.dashboard.link import kept, told_apart
 from mobile_demo.dashboard.runs import Run, Runs, runs
 from mobile_demo.dashboard.scene import Scene, chart, repeat, scene, section, table
 from mobile_demo.words import Words
@@ -57,14 +58,9 @@ def _choose(here: Scene) -> tuple[Runs, Run | None]:
         return Runs((), 0), None
     chosen = next(iter(known))
     if len(known) > 1:
-        chosen = st.selectbox(
-            here.words("run"),
-            list(known),
-            key="run",
-            format_func=lambda key: here.words.moment(known[key]),
-            bind="query-params",
-            width=300,
-        )
+        named = told_apart({key: here.words.moment(known[key]) for key in known})
+        linked = kept("run", list(named))
+        chosen = st.selectbox(here.words("run"), list(named), format_func=named.__getitem__, width=300, **linked)
     found = runs(here.records.run(here.bundle, chosen))
     return found, found.runs[0] if found.runs else None
 

@@ -14,6 +14,7 @@ from benchmarks import results
 from benchmarks.environment import host
 from edge_runtime.errors import LokmaError
 from mobile_demo.dashboard import markup
+from mobile_demo.dashboard.link import kept, told_apart
 from mobile_demo.dashboard.scene import KEPT, Scene
 from mobile_demo.dashboard.store import Records
 from mobile_demo.words import LANGUAGES, Words
@@ -95,30 +96,18 @@ def _filters(words: Words, records: Records, bundles: list[str], every: bool) ->
     """The bundle and the device, which every page shares; on *Compare* the device may be any."""
     bundle = st.selectbox(words("bundle"), bundles, key="bundle", bind="query-params", width=260) if bundles else ""
     found = {one.fingerprint: one for one in records.devices(bundle)} if bundle else {}
-    device = ALL
+    device, here = ALL, host()["fingerprint"]
     if found:
-        options = [ALL, *found] if every else list(found)
-        here = host()["fingerprint"]
-
-        def named(key: str) -> str:
-            if key == ALL:
-                return words("all_devices")
-            return f"{found[key].cpu} · {words('this_machine')}" if key == here else found[key].cpu
-
-        device = st.selectbox(
-            words("device"),
-            options,
-            key="device-any" if every else "device",
-            format_func=named,
-            bind="query-params",
-            width=320,
-        )
+        cpus = {key: f"{one.cpu} · {words('this_machine')}" if key == here else one.cpu for key, one in found.items()}
+        named = ({ALL: words("all_devices")} if every else {}) | told_apart(cpus)
+        linked = kept("device-any" if every else "device", list(named))
+        device = st.selectbox(words("device"), list(named), format_func=named.__getitem__, width=320, **linked)
     return Scene(
         words,
         records,
         bundle or "",
         device or ALL,
-        host()["fingerprint"],
+        here,
         results.folder(),
         _bundles(),
         Path(os.environ.get("LOKMA_RUNS") or _bundles().parent / "runs"),

@@ -9,6 +9,7 @@ import streamlit as st
 from benchmarks.verdicts import verdict
 from mobile_demo.dashboard import charts, compare
 from mobile_demo.dashboard.devices import target_words
+from mobile_demo.dashboard.link import kept
 from mobile_demo.dashboard.runs import Measurement
 from mobile_demo.dashboard.scene import Scene, chart, repeat, scene, section, table, take
 
@@ -26,8 +27,7 @@ def main() -> None:
         known,
         selection_mode="multi",
         format_func=lambda target: target_words(target, words),
-        key="target",
-        bind="query-params",
+        **kept("target", known, []),
     )
     systems, total = here.records.newest(here.bundle, targets or (), here.device or None)
     if not systems:
@@ -57,11 +57,9 @@ def _front(systems: Sequence[Measurement], policy: bool, here: Scene) -> None:
         words("cost"),
         list(compare.AXES),
         format_func=lambda key: words(f"cost_{key}"),
-        key="cost",
-        default="latency",
         required=True,
-        bind="query-params",
         label_visibility="collapsed",
+        **kept("cost", list(compare.AXES), "latency"),
     )
     points = compare.trade_points(systems, words, axis)
     if not points:
@@ -102,8 +100,16 @@ def _pair(systems: Sequence[Measurement], here: Scene) -> None:
         return
     named = {one.id: compare.label(one, systems) for one in systems}
     with st.container(horizontal=True):
-        a = st.selectbox(words("pair_a"), list(named), format_func=named.__getitem__, key="a", width=300)
-        b = st.selectbox(words("pair_b"), list(named), index=1, format_func=named.__getitem__, key="b", width=300)
+        a, b = (
+            st.selectbox(
+                words(f"pair_{key}"),
+                list(named),
+                format_func=named.__getitem__,
+                width=300,
+                **kept(key, list(named), systems[place].id),
+            )
+            for place, key in enumerate("ab")
+        )
     one, other = here.records.record(a), here.records.record(b)
     if a == b or one is None or other is None:
         st.caption(words("pair_two"))

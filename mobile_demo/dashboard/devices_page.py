@@ -10,6 +10,7 @@ from edge_runtime.doctor import doctor
 from edge_runtime.errors import LokmaError
 from mobile_demo import collector
 from mobile_demo.dashboard import devices, model_charts
+from mobile_demo.dashboard.link import told_apart
 from mobile_demo.dashboard.runs import Accuracy
 from mobile_demo.dashboard.scene import Scene, chart, repeat, scene, section, table
 from mobile_demo.dashboard.store import Device, Field
@@ -65,7 +66,7 @@ def _doctor(found: list[Device], here: Scene) -> None:
     if "examined" in st.session_state:
         rows = devices.finding_rows(st.session_state["examined"], words)
         table(("", "", ""), devices.finding_heads(words), rows, words)
-    others = {one.fingerprint: one.cpu for one in found if one.fingerprint != here.here}
+    others = told_apart({one.fingerprint: one.cpu for one in found if one.fingerprint != here.here})
     if others:
         chosen = st.selectbox(words("device"), list(others), format_func=others.__getitem__, key="looked", width=320)
         checks = devices.findings_of(here.records.newest_of(chosen))

@@ -100,7 +100,7 @@ class Records:
         """Names of the bundles that were measured, the one measured last first."""
         rows = self._sql(
             "SELECT bundle FROM records WHERE kind = 'bench' AND bundle IS NOT NULL "
-            "GROUP BY bundle ORDER BY max(time) DESC"
+            "GROUP BY bundle ORDER BY max(time) DESC, bundle"
         )
         return [row["bundle"] for row in rows]
 
@@ -112,7 +112,7 @@ class Records:
             "list(DISTINCT bundle) FILTER (kind IN ('bench', 'field')) AS bundles, "
             "count(*) AS n, max(time) AS newest FROM records "
             "WHERE host_fingerprint IS NOT NULL AND (? IS NULL OR (bundle = ? AND kind = 'bench')) "
-            "GROUP BY host_fingerprint ORDER BY newest DESC LIMIT 500",
+            "GROUP BY host_fingerprint ORDER BY newest DESC, fingerprint LIMIT 500",
             [bundle, bundle],
         )
         return [
@@ -133,7 +133,7 @@ class Records:
         """The runs of a bundle on a device, newest first."""
         rows = self._sql(
             "SELECT run, max(time) AS newest FROM records WHERE kind = 'bench' AND bundle = ? "
-            f"AND host_fingerprint = ? AND run IS NOT NULL GROUP BY run ORDER BY newest DESC LIMIT {RUNS}",
+            f"AND host_fingerprint = ? AND run IS NOT NULL GROUP BY run ORDER BY newest DESC, run LIMIT {RUNS}",
             [bundle, device],
         )
         return [(row["run"], moment(row["newest"])) for row in rows]
@@ -222,7 +222,8 @@ class Records:
         rows = self._sql(
             "SELECT bundle, artifact, any_value(precision) AS precision, count(DISTINCT host_fingerprint) AS devices, "
             "count(*) FILTER (answer_right) AS right, count(*) AS n, max(time) AS newest FROM records "
-            "WHERE kind = 'field' AND answer_right IS NOT NULL GROUP BY bundle, artifact ORDER BY newest DESC LIMIT 100"
+            "WHERE kind = 'field' AND answer_right IS NOT NULL GROUP BY bundle, artifact "
+            "ORDER BY newest DESC, artifact LIMIT 100"
         )
         return [
             Field(

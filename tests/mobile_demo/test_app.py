@@ -20,7 +20,7 @@ def open_app(language=None, locale=None, name="", **params):
             app.query_params[key] = value
     if locale:
         app.context = {"locale": locale}
-    app.run().run()  # once more: what a link asks for has settled then, also on a busy machine
+    app.run()
     if name:
         app.switch_page(f"{name}_page.py").run()
     assert not app.exception
@@ -141,9 +141,34 @@ def test_a_link_with_nonsense_shows_the_usual_page(made, page, params):
 
 
 def test_a_phones_accuracy_is_that_of_the_same_file_and_says_where(made, page):
-    made.write(page / "results", [*made.run(), made.phone()])
+    phone = made.phone()
+    phone["time"] = "2026-01-01T00:00:00+00:00"
+    made.write(page / "results", [phone, *made.run()])
+    assert open_app("en").selectbox(key="device").value == "0123456789ab"
     app = open_app("en", device="abcdef012345")
     assert any("the very same file on AMD EPYC 7B13" in text for text in texts(app))
+
+
+def test_two_phones_of_a_kind_are_two_devices(made, page):
+    phones = [made.phone(), made.phone()]
+    phones[1]["host"] = {**phones[1]["host"], "fingerprint": "77ffee012345"}
+    made.write(page / "results", [*made.run(), *phones])
+    app = open_app("tr", device="77ffee012345")
+    device = app.selectbox(key="device")
+    assert device.value == "77ffee012345"
+    assert {"Pixel 8 · abcd", "Pixel 8 · 77ff"} < set(device.options)
+    device.set_value("abcdef012345").run()
+    assert app.query_params["device"] == "abcdef012345"
+
+
+def test_a_link_to_a_comparison_is_the_same_in_every_language(made, page):
+    records = made.run()
+    made.write(page / "results", records)
+    for language in ("en", "tr"):
+        app = open_app(language, name="compare", target="device", cost="size", a=records[1]["id"])
+        assert app.pills(key="target").value == ["device"]
+        assert app.segmented_control(key="cost").value == "size"
+        assert app.selectbox(key="a").value == records[1]["id"]
 
 
 @pytest.mark.parametrize(
