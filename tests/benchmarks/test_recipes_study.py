@@ -40,6 +40,17 @@ def test_the_worst_of_five_policies_decides():
     assert row["value"] == 474.0 and row["holds"] is False
 
 
+def test_the_papers_transformer_must_also_answer_as_torchvisions():
+    found = {
+        ("vit-paper", f"seed {seed}"): {
+            "results": {"test_accuracy": 0.99, "test_n": 360, "torchvision_difference": difference}
+        }
+        for seed, difference in enumerate((2e-6, 2e-5, 1e-6))
+    }
+    accuracy, same = rows("vit-paper", found)
+    assert accuracy["holds"] is True and (same["value"], same["bound"], same["holds"]) == (2e-5, 1e-5, False)
+
+
 def test_a_bundle_that_left_an_artifact_out_or_fails_its_check_does_not_hold():
     found = {("binary-table", "bundle"): BUNDLE}
     assert rows("binary-table", found)[1]["holds"] is True

@@ -125,9 +125,15 @@ def test_a_ridge_head_is_the_same_for_every_seed_and_cross_validation_has_other_
     assert torch.equal(first, again) and not torch.equal(first, second)
 
 
-def test_two_epochs_of_the_papers_transformer_make_a_run(tmp_path):
+def test_two_epochs_of_the_papers_transformer_make_a_run(tmp_path, monkeypatch):
+    pytest.importorskip("torchvision")
+    from train.recipes import vit_paper
+
+    assert vit_paper.torchvision_difference(seed=1) <= 1e-5
+    monkeypatch.setattr(vit_paper, "torchvision_difference", lambda: 2e-6)
     run = train.train("vit-paper", epochs=1, width=16, depth=1, heads=2, out=tmp_path)
     assert run.metrics["results"]["test_n"] == 360 and run.spec.name == "vit-paper"
+    assert run.metrics["results"]["torchvision_difference"] == 2e-6
     assert run.model(torch.zeros(2, 3, 16, 16)).shape == (2, 10)
 
 

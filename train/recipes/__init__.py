@@ -115,7 +115,7 @@ RECIPES: dict[str, Recipe] = {
         module="train.recipes.vit_paper",
         run="vit-paper",
         summary="the Vision Transformer written out from its paper, on handwritten digits",
-        expected="test accuracy at least 0.98",
+        expected="at most 1e-5 from torchvision's vit_b_16 with the same weights; test accuracy at least 0.98",
         takes="3 min",
     ),
 }
