@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks import aa_model, paired, results
+from benchmarks import aa_model, budget, paired, results
 from benchmarks.compare import golden_inputs, races
 from benchmarks.environment import host
 from benchmarks.paired import Row
@@ -206,12 +206,7 @@ def main(argv: list[str]) -> int:
     except LokmaError as error:
         sys.stderr.write(f"aa_study: {error}\n")
         return error.exit_code
-    for one in found:
-        mark = {True: "holds", False: "FAILS", None: "open"}[one["holds"]]
-        sys.stdout.write(
-            f"{mark}  {one['name']:<40} {one['value']:8.2f} (bound {one['bound']:g}, n {one['n']}) {one['note']}\n"
-        )
-    return 0 if all(one["holds"] for one in found) else 1
+    return 0 if budget.show(found) else 1
 
 
 if __name__ == "__main__":

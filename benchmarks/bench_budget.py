@@ -7,8 +7,6 @@ one record, prints each row and exits 1 where one does not hold.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 import uuid
@@ -16,15 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks import results
+from benchmarks import budget, results
 from benchmarks.environment import as_installed, busy, host
 from benchmarks.loadgen import QUANTILES, both_clocks
 from benchmarks.paired import Row, row
 from benchmarks.results import crash
 from edge_runtime import examples, load, worker
-from edge_runtime.errors import LokmaError, Missing
+from edge_runtime.errors import Missing
 from edge_runtime.measure import quantile, quantile_interval
-from train.provenance import commit
 
 MAX_OVERHEAD_US, MAX_APART = 150.0, 0.02
 QUERIES, BLOCK, REPEATS = 4000, 100, 3
@@ -143,45 +140,19 @@ def measured() -> Iterator[Row]:
                 one = {**one, "holds": None, "note": f"{'; '.join(flags)}; {one['note']}"}
             rows.append(one)
             yield one
-    doubts = [one["name"] for one in rows if one["holds"] is None]
-    entry = results.record(
-        kind="budget",
-        commit=commit(),
-        bundle={},
-        artifact={},
-        target="device",
-        host=host(),
-        scenario={"budget": "bench", "run": uuid.uuid4().hex},
-        latency_ns=[],
-        rows=rows,
-        validity={"valid": not doubts, "flags": [*flags, *doubts]},
-    )
-    results.append([entry], results.folder() / f"{host()['fingerprint']}.jsonl")
+    budget.keep(budget.record({"budget": "bench", "run": uuid.uuid4().hex}, rows, flags))
 
 
 def main(argv: list[str]) -> int:
     """Prints the rows; 1 where one does not hold, or a study was never run."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench_budget", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one object a line")
-    args = parser.parse_args(argv)
+    args = budget.parser("bench_budget", __doc__).parse_args(argv)
     as_installed()
-    holds = []
-    try:
-        for rows in (measured(), studies(results.read().records)):
-            for one in rows:
-                print(json.dumps(one) if args.json else _line(one), flush=True)
-                holds.append(one["holds"])
-    except LokmaError as error:
-        print(f"bench_budget: {error}", file=sys.stderr)
-        return error.exit_code
-    return int(not all(holds))
 
+    def rows() -> Iterator[Row]:
+        yield from measured()
+        yield from studies(results.read().records)
 
-def _line(one: Row) -> str:
-    mark = {True: "holds", False: "FAILS", None: "cannot tell"}[one["holds"]]
-    value = "-" if one["value"] is None else f"{one['value']:.3g}"
-    bound = "none" if one["bound"] is None else f"{one['bound']:g}"
-    return f"{mark:<11} {one['name']:<60} {value:>9}  (bound {bound}, n {one['n']}) {one['note']}"
+    return budget.answered("bench_budget", lambda: budget.show(rows(), args.json))
 
 
 if __name__ == "__main__":

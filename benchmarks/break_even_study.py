@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import client, eager, network, paired, results, serving
+from benchmarks import budget, client, eager, network, paired, results, serving
 from benchmarks.break_even import Prices, Sides, found, round_trip_ms, sentence
 from benchmarks.compare import golden_inputs
 from benchmarks.environment import host
@@ -192,9 +192,6 @@ def main(argv: list[str]) -> int:
     except LokmaError as error:
         sys.stderr.write(f"break_even: {error}\n")
         return error.exit_code
-    mark = {True: "holds", False: "FAILS", None: "cannot tell"}[row["holds"]]
-    lines = (
-        f"{sentence(said)}\n{mark}  {row['name']}: {row['value']} (bound {row['bound']}, n {row['n']}) {row['note']}"
-    )
+    lines = f"{sentence(said)}\n{budget.line(row)}"
     sys.stdout.write((json.dumps({"row": row, **said}) if args.json else lines) + "\n")
     return 0 if row["holds"] else 1

@@ -6,9 +6,7 @@ records too, which takes five more) prints each row, appends a record a group an
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import os
 import statistics
 import sys
@@ -18,19 +16,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import paired, results
-from benchmarks.environment import busy, host
+from benchmarks import budget, paired, results
+from benchmarks.environment import busy
 from benchmarks.paired import Row
 from benchmarks.results import compact, schema
 from benchmarks.results.speed import LATENCIES, PART, made_records
 from edge_runtime import store
-from edge_runtime.errors import BadRequest, LokmaError, Missing
+from edge_runtime.errors import Missing
 from mobile_demo.dashboard.app import PAGES
 from mobile_demo.dashboard.store import Records
 from mobile_demo.screenshot import HEIGHT, browser, open_page
 from mobile_demo.server import free_port, serve
 from mobile_demo.words import LANGUAGES
-from train.provenance import code_sha256, commit
+from train.provenance import code_sha256
 
 FRESH, COMPACTED, SAMPLES = 20_000, 1_000_000, 20  # records, and latencies in a compacted one
 FIRST_PAGE_S, FILTER_MS = 3.0, 500.0
@@ -158,55 +156,22 @@ def _row(name: str, value: float, bound: float, n: int, note: str = "") -> Row:
     return paired.row(name, value, bound, value <= bound, n, note)
 
 
-def measured(names: Sequence[str]) -> Iterator[list[Row]]:
+def measured(names: Sequence[str]) -> Iterator[Row]:
     """The groups' rows, one after another; a record of each is appended as it is done."""
-    run, path = uuid.uuid4().hex, results.folder() / f"{host()['fingerprint']}.jsonl"
+    run = uuid.uuid4().hex
     for name in names:
         flags, found = busy(), GROUPS[name]()
-        results.append([_record(run, name, found, flags)], path)
-        yield found
-
-
-def _record(run: str, name: str, found: Sequence[Row], flags: Sequence[str]) -> dict[str, Any]:
-    return results.record(
-        kind="budget",
-        commit=commit(),
-        bundle={},
-        artifact={},
-        target="device",
-        host=host(),
-        scenario={"budget": "dashboard", "group": name, "run": run},
-        latency_ns=[],
-        rows=list(found),
-        validity={"valid": True, "flags": list(flags)},
-    )
+        scenario = {"budget": "dashboard", "group": name, "run": run}
+        budget.keep(budget.record(scenario, found, flags))
+        yield from found
 
 
 def main(argv: list[str]) -> int:
     """Prints the rows."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard_budget", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one object a line")
-    parser.add_argument("--only", metavar="GROUP", help=f"measure only some, joined by commas: {', '.join(GROUPS)}")
-    args = parser.parse_args(argv)
-    holds = []
-    try:
-        names = args.only.split(",") if args.only else list(GROUPS)
-        unknown = sorted(set(names) - set(GROUPS))
-        if unknown:
-            raise BadRequest(f"there is no group {', '.join(unknown)}; the groups are {', '.join(GROUPS)}")
-        for found in measured(names):
-            for row in found:
-                holds.append(row["holds"])
-                print(json.dumps(row) if args.json else _line(row), flush=True)
-    except LokmaError as error:
-        print(f"dashboard_budget: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0 if all(holds) else 1
-
-
-def _line(row: Row) -> str:
-    mark = "holds" if row["holds"] else "FAILS"
-    return f"{mark}  {row['name']:<78} {row['value']:8.4g}  (bound {row['bound']:g}, n {row['n']}) {row['note']}"
+    args = budget.parser("dashboard_budget", __doc__, GROUPS).parse_args(argv)
+    return budget.answered(
+        "dashboard_budget", lambda: budget.show(measured(budget.chosen(args.only, GROUPS)), args.json)
+    )
 
 
 if __name__ == "__main__":

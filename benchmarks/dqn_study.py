@@ -29,10 +29,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import paired, results
+from benchmarks import budget, paired, results
 from benchmarks.environment import host
 from benchmarks.paired import Row
-from edge_runtime.errors import LokmaError, Missing
+from edge_runtime.errors import Missing
 from train.episodes import CARTPOLE, TRAIN_SEEDS, play
 from train.provenance import code_sha256, commit
 from train.recipes import cartpole_dqn
@@ -209,7 +209,7 @@ def rows(found: Mapping[Cell, Outcome]) -> list[Row]:
     for clock, what, bound in (("cpu_s", "processor time", MAX_RATIO), ("wall_s", "time on the clock", None)):
         ours, theirs = ([found[side, seed][clock] for seed in SEEDS if (side, seed) in found] for side in SIDES)
         ratio = statistics.median(ours) / statistics.median(theirs) if whole else None
-        holds = ratio <= MAX_RATIO if ratio is not None and bound is not None else None
+        holds = None if ratio is None else bound is None or ratio <= bound
         missed = [f"{side} seed {seed}" for (side, seed), one in found.items() if not one["solved"]]
         note = f"{', '.join(missed) or 'none'} missed; " + " against ".join(_figures(one) for one in (ours, theirs))
         name = f"cartpole-dqn: training to a mean return of {SOLVED:g}, {what} against stable-baselines3"
@@ -229,39 +229,31 @@ def _line(cell: Cell, found: Outcome) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs what is not on record yet, the two sides in turn, and prints every time and the ratio."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dqn_study", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser = budget.parser("dqn_study", __doc__)
     parser.add_argument("--cell", nargs=3, metavar=("SIDE", "SEED", "FILE"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    try:
+
+    def work() -> bool:
         if args.cell:
             Path(args.cell[2]).write_text(json.dumps(trained(args.cell[0], int(args.cell[1]))))
-            return 0
-        return 0 if _run(args.json) else 1
-    except LokmaError as error:
-        print(f"dqn_study: {error}", file=sys.stderr)
-        return error.exit_code
+            return True
+        return _run(args.json)
+
+    return budget.answered("dqn_study", work)
 
 
 def _run(as_json: bool) -> bool:
-    by, path = made_by(), results.folder() / f"{host()['fingerprint']}.jsonl"
-    found = done(results.read(path).records, by)
+    by = made_by()
+    found = done(results.read().records, by)
     for seed in SEEDS:
         for side in sorted(SIDES, reverse=bool(seed % 2)):
             cell = (side, seed)
             if cell not in found:
                 found[cell] = in_a_child(*cell)
-                results.append([record(cell, found[cell], by)], path)
+                budget.keep(record(cell, found[cell], by))
             if not as_json:
                 print(_line(cell, found[cell]), flush=True)
-    budget = rows(found)
-    for row in budget:
-        if as_json:
-            print(json.dumps(row))
-        else:
-            mark = {True: "holds", False: "FAILS", None: "     "}[row["holds"]]
-            print(f"{mark}  {row['name']}: {row['value']:.3f} (bound {row['bound']}) {row['note']}")
-    return bool(budget[0]["holds"])
+    return budget.show(rows(found), as_json)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ minutes in all. It appends one record a group, prints each row and exits 1 where
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -21,15 +20,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks import budget, paired, results
 from benchmarks import export_times_budget as export_times
-from benchmarks import paired, results
 from benchmarks.environment import busy, host
 from benchmarks.paired import Row, Samples, row
 from benchmarks.photographs import generated, photographs
 from benchmarks.report import Record
 from edge_runtime import engines, worker
 from edge_runtime.bundle import MANIFEST
-from edge_runtime.errors import BadRequest, EngineError, LokmaError
+from edge_runtime.errors import EngineError
 from edge_runtime.measure import interleaved, quantile, ratio_interval
 from train.provenance import commit
 
@@ -252,58 +251,25 @@ def _seconds(arguments: Sequence[str]) -> float:
 
 def measured(names: Sequence[str], scratch: Path) -> Iterator[Row]:
     """Measures groups of rows, one after another, and appends a record of each as it is done."""
-    run, path = uuid.uuid4().hex, results.folder() / f"{host()['fingerprint']}.jsonl"
+    run = uuid.uuid4().hex
     for name in names:
         (scratch / name).mkdir()
         rows, samples = GROUPS[name](scratch / name)
-        doubts = [one["name"] for one in rows if one["holds"] is None]
-        results.append(
-            [
-                results.record(
-                    kind="budget",
-                    commit=commit(),
-                    bundle={"name": FOOD},
-                    artifact={},
-                    target="device",
-                    host=host(),
-                    scenario={"budget": "export", "group": name, "run": run, "threads": engines.default_threads()},
-                    latency_ns=[],
-                    rows=rows,
-                    samples=samples,
-                    validity={"valid": not doubts, "flags": doubts},
-                )
-            ],
-            path,
-        )
+        scenario = {"budget": "export", "group": name, "run": run, "threads": engines.default_threads()}
+        budget.keep(budget.record(scenario, rows, bundle={"name": FOOD}, samples=samples))
         yield from rows
 
 
 def main(argv: list[str]) -> int:
     """Prints the rows."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.export_budget", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one object a line")
-    parser.add_argument("--only", metavar="GROUP", help=f"measure only some, joined by commas: {', '.join(GROUPS)}")
-    args = parser.parse_args(argv)
-    names = [name.strip() for name in args.only.split(",")] if args.only else list(GROUPS)
-    holds = []
-    try:
-        if unknown := sorted(set(names) - set(GROUPS)):
-            raise BadRequest(f"there is no group {', '.join(unknown)}; the groups are {', '.join(GROUPS)}")
+    args = budget.parser("export_budget", __doc__, GROUPS).parse_args(argv)
+
+    def work() -> bool:
+        names = budget.chosen(args.only, GROUPS)
         with tempfile.TemporaryDirectory(prefix="lokma-budget-") as scratch:
-            for one in measured(names, Path(scratch)):
-                print(json.dumps(one) if args.json else line(one), flush=True)
-                holds.append(bool(one["holds"]))
-    except LokmaError as error:
-        print(f"export_budget: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0 if all(holds) else 1
+            return budget.show(measured(names, Path(scratch)), args.json)
 
-
-def line(one: Row) -> str:
-    """A row as it is printed."""
-    mark = {True: "holds", False: "FAILS", None: "open "}[one["holds"]]
-    value = "       -" if one["value"] is None else f"{one['value']:8.3g}"
-    return f"{mark}  {one['name']:<72} {value}  (bound {one['bound']}, n {one['n']}) {one['note']}"
+    return budget.answered("export_budget", work)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ browser on this machine, its main thread slowed down where the row says so.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gzip
 import hashlib
@@ -22,19 +21,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import efficientnet_b2, paired, results
-from benchmarks.environment import busy, host
+from benchmarks import budget, efficientnet_b2, paired
+from benchmarks.environment import busy
 from benchmarks.paired import Row
 from benchmarks.photographs import generated
 from edge_runtime import __version__, load, store
 from edge_runtime.bundle import MANIFEST, SCHEMA_VERSION, open_bundle
-from edge_runtime.errors import BadRequest, LokmaError, Missing
+from edge_runtime.errors import Missing
 from edge_runtime.spec import ImageSpec, Label, ModelSpec, Normalise, TensorSpec
 from mobile_demo import phone_site
 from mobile_demo.screenshot import browser
 from mobile_demo.server import free_port
 from train.data import image_data
-from train.provenance import code_sha256, commit
+from train.provenance import code_sha256
 
 FOOD = Path("bundles") / "foodvision-mini"
 MIN_SAME = {"onnx-fp32": 0.99, "onnx-int8": 0.97}  # from the JPEG
@@ -348,56 +347,24 @@ def _food() -> Path:
     return FOOD
 
 
-def measured(names: Sequence[str]) -> Iterator[list[Row]]:
+def measured(names: Sequence[str]) -> Iterator[Row]:
     """The groups' rows, one after another; a record of each is appended as it is done."""
-    run, path = uuid.uuid4().hex, results.folder() / f"{host()['fingerprint']}.jsonl"
+    run = uuid.uuid4().hex
     for name in names:
         flags, found = busy(), GROUPS[name]()
-        results.append([_record(run, name, found, flags)], path)
-        yield found
-
-
-def _record(run: str, name: str, found: Sequence[Row], flags: Sequence[str]) -> dict[str, Any]:
-    return results.record(
-        kind="budget",
-        commit=commit(),
-        bundle={"name": FOOD.name},
-        artifact={},
-        target="device",
-        host=host(),
-        scenario={"budget": "phone", "group": name, "run": run},
-        latency_ns=[],
-        rows=list(found),
-        validity={"valid": True, "flags": list(flags)},
-        notes=["Chromium on this machine, no phone"],
-    )
+        scenario = {"budget": "phone", "group": name, "run": run}
+        budget.keep(
+            budget.record(
+                scenario, found, flags, bundle={"name": FOOD.name}, notes=["Chromium on this machine, no phone"]
+            )
+        )
+        yield from found
 
 
 def main(argv: list[str]) -> int:
     """Prints the rows."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.phone_budget", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one object a line")
-    parser.add_argument("--only", metavar="GROUP", help=f"measure only some, joined by commas: {', '.join(GROUPS)}")
-    args = parser.parse_args(argv)
-    holds = []
-    try:
-        names = args.only.split(",") if args.only else list(GROUPS)
-        unknown = sorted(set(names) - set(GROUPS))
-        if unknown:
-            raise BadRequest(f"there is no group {', '.join(unknown)}; the groups are {', '.join(GROUPS)}")
-        for found in measured(names):
-            for row in found:
-                holds.append(row["holds"])
-                print(json.dumps(row) if args.json else _line(row), flush=True)
-    except LokmaError as error:
-        print(f"phone_budget: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0 if all(holds) else 1
-
-
-def _line(row: Row) -> str:
-    mark = "holds" if row["holds"] else "FAILS"
-    return f"{mark}  {row['name']:<62} {row['value']:10.4g}  (bound {row['bound']:g}, n {row['n']}) {row['note']}"
+    args = budget.parser("phone_budget", __doc__, GROUPS).parse_args(argv)
+    return budget.answered("phone_budget", lambda: budget.show(measured(budget.chosen(args.only, GROUPS)), args.json))
 
 
 if __name__ == "__main__":

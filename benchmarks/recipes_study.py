@@ -12,19 +12,18 @@ does not hold, or is open.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import paired, results
+from benchmarks import budget, paired, results
 from benchmarks.environment import host
 from benchmarks.paired import Row
-from edge_runtime.errors import BadRequest, EngineError, LokmaError, Missing
+from edge_runtime.errors import EngineError, Missing
 from train.provenance import code_sha256, commit, room_modules, versions
 from train.recipes import RECIPES
 
@@ -219,51 +218,26 @@ def _reached(name: str, aim: Aim, runs: Sequence[Results], problem: str) -> Row:
 
 def main(argv: list[str]) -> int:
     """Does what is not on record yet, and prints every row."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.recipes_study", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default=",".join(AIMS), metavar="NAME,…", help=f"rows: {', '.join(AIMS)}")
-    parser.add_argument("--json", action="store_true", help="one object a line")
-    args = parser.parse_args(argv)
-    try:
-        names = _chosen(args.only)
-        return 0 if _study(names, args.json) else 1
-    except LokmaError as error:
-        print(f"recipes_study: {error}", file=sys.stderr)
-        return error.exit_code
+    args = budget.parser("recipes_study", __doc__, AIMS, "NAME,…").parse_args(argv)
+    return budget.answered(
+        "recipes_study", lambda: budget.show(_study(budget.chosen(args.only, AIMS, "row")), args.json)
+    )
 
 
-def _chosen(only: str) -> list[str]:
-    asked = [one.strip() for one in only.split(",")]
-    unknown = [one for one in asked if one not in AIMS]
-    if unknown:
-        raise BadRequest(f"there is no row {', '.join(unknown)}; known: {', '.join(AIMS)}")
-    return asked
-
-
-def _study(names: Sequence[str], as_json: bool) -> bool:
-    path = results.folder() / f"{host()['fingerprint']}.jsonl"
-    found = done(results.read(path).records, names)
-    answers: list[Row] = []
+def _study(names: Sequence[str]) -> Iterator[Row]:
+    found = done(results.read().records, names)
     for name in names:
         problem = ""
         try:
             for part in parts(name):
                 if part not in found:
                     found[part] = bundled(name) if part[1] == "bundle" else trained(*part)
-                    results.append([record(part, found[part])], path)
+                    budget.keep(record(part, found[part]))
         except (Missing, EngineError) as error:  # the other rows go on; this one says the reason
             problem = str(error)
         mine = rows(name, found, problem)
-        answers += mine
-        results.append([_record(name, {"study": STUDY, "group": name}, rows=mine)], path)
-        for row in mine:
-            print(json.dumps(row) if as_json else _line(row), flush=True)
-    return all(row["holds"] for row in answers)
-
-
-def _line(row: Row) -> str:
-    mark = {True: "holds", False: "FAILS", None: "open "}[row["holds"]]
-    value = "-" if row["value"] is None else f"{row['value']:.4g} (bound {row['bound']:.4g})"
-    return f"{mark}  {row['name']}: {value}; {row['note']}"
+        budget.keep(_record(name, {"study": STUDY, "group": name}, rows=mine))
+        yield from mine
 
 
 if __name__ == "__main__":

@@ -225,6 +225,8 @@ def _rows_section(title: str, found: Sequence[Record]) -> str:
 
 def mark(row: Mapping[str, Any]) -> str:
     """What a row of a budget came to."""
+    if row.get("value") is None and row.get("holds") is None:
+        return "not measured"
     if row.get("bound") is None:
         return "reported" if row.get("holds") is not False else "FAILS"
     return {True: "holds", False: "FAILS", None: "cannot tell"}[row.get("holds")]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 import tempfile
@@ -24,16 +23,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import decode_drift, efficientnet_b2, paired, results
+from benchmarks import budget, decode_drift, efficientnet_b2, paired, results
 from benchmarks.environment import as_installed, host
 from benchmarks.paired import Row
 from benchmarks.photographs import photographs
-from benchmarks.report import Record, is_noisy, ratios, runs, same_against_itself
+from benchmarks.report import Record, is_noisy, mark, ratios, runs, same_against_itself
 from benchmarks.runtime_rows import GROUPS, Setting
 from edge_runtime import engines
-from edge_runtime.errors import BadRequest, LokmaError, Missing
+from edge_runtime.errors import Missing
 from edge_runtime.spec import ModelSpec
-from train.provenance import commit
 
 BUNDLE, POLICY = "foodvision-mini", "cartpole"
 BOUNDS = {"time to answer": 0.45, "cold start": 0.2, "peak memory": 0.4}
@@ -125,30 +123,14 @@ def measured(setting: Setting, names: Sequence[str]) -> Iterator[tuple[str, list
     Raises:
         EngineError: a measured process failed.
     """
-    run, path = uuid.uuid4().hex, results.folder() / f"{host()['fingerprint']}.jsonl"
+    run = uuid.uuid4().hex
     with _home(setting.scratch / "home"):
         for name in names:
             found, samples = GROUPS[name](setting)
             if not setting.rounds:
-                results.append([_record(run, name, found, samples)], path)
+                scenario = {"budget": "runtime", "group": name, "run": run, "threads": engines.default_threads()}
+                budget.keep(budget.record(scenario, found, bundle={"name": efficientnet_b2.NAME}, samples=samples))
             yield name, found
-
-
-def _record(run: str, name: str, found: Sequence[Row], samples: Any) -> dict[str, Any]:
-    doubts = [one["name"] for one in found if one["holds"] is None]
-    return results.record(
-        kind="budget",
-        commit=commit(),
-        bundle={"name": efficientnet_b2.NAME},
-        artifact={},
-        target="device",
-        host=host(),
-        scenario={"budget": "runtime", "group": name, "run": run, "threads": engines.default_threads()},
-        latency_ns=[],
-        rows=list(found),
-        samples=samples,
-        validity={"valid": not doubts, "flags": doubts},
-    )
 
 
 @contextlib.contextmanager
@@ -189,7 +171,7 @@ def recorded(records: Sequence[Record]) -> list[Row]:
 def markdown(records: Sequence[Record]) -> str:
     """The rows as a Markdown section, for RESULTS.md."""
     lines = [
-        f"| {row['name']} | {row['value']:.3g} | {_bound(row)} | {_mark(row)} | {row['n']} | {row['note']} |"
+        f"| {row['name']} | {row['value']:.3g} | {_bound(row)} | {mark(row)} | {row['n']} | {row['note']} |"
         for row in [*rows(records), *recorded(records)]
         if row["value"] is not None
     ]
@@ -208,36 +190,29 @@ def _bound(row: Row) -> str:
     return "none" if row["bound"] is None else f"{row['bound']:g}"
 
 
-def _mark(row: Row) -> str:
-    return "reported" if row["bound"] is None else {True: "holds", False: "FAILS", None: "noisy"}[row["holds"]]
-
-
 def main(argv: list[str]) -> int:
     """Prints the rows."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.runtime_budget", description=__doc__.splitlines()[0])
+    parser = budget.parser("runtime_budget", __doc__, GROUPS)
     parser.add_argument("records", type=Path, nargs="?", help="print these records, such as results/reference.jsonl")
-    parser.add_argument("--json", action="store_true", help="one object a line")
-    parser.add_argument("--only", metavar="GROUP", help=f"measure only some, joined by commas: {', '.join(GROUPS)}")
     parser.add_argument("--rounds", type=int, default=0, help="so few rounds prove the code and no bound; no record")
     args = parser.parse_args(argv)
-    show = (lambda row: print(json.dumps(row))) if args.json else (lambda row: print(_line(row), flush=True))
-    began = time.monotonic()
-    try:
-        holds = [_shown(row, show) for row in _read_rows(args)]
+
+    def work() -> bool:
+        holds = budget.show(_read_rows(args), args.json)
         if args.records is None:
-            names = _names(args.only)
+            names = budget.chosen(args.only, GROUPS)
             as_installed()
             with tempfile.TemporaryDirectory(prefix="lokma-budget-") as scratch:
                 folder = Path(scratch)
                 setting = Setting(_b2(), _lite(), tuple(photographs(folder, PHOTOS)), folder, args.rounds)
                 began = time.monotonic()
-                holds += [_shown(row, show) for _, found in measured(setting, names) for row in found]
+                found = (row for _, rows in measured(setting, names) for row in rows)
+                holds = budget.show(found, args.json) and holds
             if not args.json:
                 print(f"measured in {(time.monotonic() - began) / 60:.1f} minutes")
-    except LokmaError as error:
-        print(f"runtime_budget: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0 if all(holds) else 1
+        return holds
+
+    return budget.answered("runtime_budget", work)
 
 
 def _read_rows(args: argparse.Namespace) -> list[Row]:
@@ -256,28 +231,10 @@ def _read_rows(args: argparse.Namespace) -> list[Row]:
     return found
 
 
-def _names(only: str | None) -> list[str]:
-    names = [name.strip() for name in only.split(",")] if only else list(GROUPS)
-    unknown = sorted(set(names) - set(GROUPS))
-    if unknown:
-        raise BadRequest(f"there is no group {', '.join(unknown)}; the groups are {', '.join(GROUPS)}")
-    return names
-
-
 def _lite() -> Path:
     if not (LITE / "manifest.json").is_file():
         raise Missing(f"{LITE} is not here; make demo trains and exports it")
     return LITE.resolve()
-
-
-def _shown(row: Row, show: Any) -> bool:
-    show(row)
-    return bool(row["holds"])
-
-
-def _line(row: Row) -> str:
-    value = "   -" if row["value"] is None else f"{row['value']:8.3f}"
-    return f"{_mark(row)}  {row['name']:<58} {value}  (bound {_bound(row)}, n {row['n']}) {row['note']}"
 
 
 if __name__ == "__main__":

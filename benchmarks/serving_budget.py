@@ -9,7 +9,6 @@ nothing and reads the newest record of everything.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import contextlib
 import functools
@@ -20,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,17 +29,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import paired, results, serving_studies
+from benchmarks import budget, paired, results, serving_studies
 from benchmarks.cloud import protocol
 from benchmarks.cloud.load import Came, header, http_request, offered
-from benchmarks.environment import busy, host
+from benchmarks.environment import busy
 from benchmarks.paired import MIN_PAIRS, Row, Samples, ratio_row, row
 from edge_runtime import load
 from edge_runtime.bundle import open_bundle
-from edge_runtime.errors import EngineError, LokmaError, Missing
+from edge_runtime.errors import EngineError, Missing
 from edge_runtime.measure import quantile
 from train.data import image_data
-from train.provenance import commit
 
 BUNDLE, ARTIFACT = Path("bundles") / "foodvision-mini", "onnx-fp32"
 CLIENTS, WINDOW_S, MEASURE_S = 16, 1.0, 300.0
@@ -283,21 +282,10 @@ def recorded(records: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _record(bundle: Any, found: Systems, rows: Sequence[Row], samples: Samples) -> None:
-    doubts = [one["name"] for one in rows if one["holds"] is None]
-    entry = results.record(
-        kind="budget",
-        commit=commit(),
-        bundle={"name": bundle.name, "version": bundle.version},
-        artifact={"id": ARTIFACT, "sha256": bundle.artifact(ARTIFACT).sha256},
-        target="cloud",
-        host=host(),
-        scenario={"budget": "serving", "run": uuid.uuid4().hex, "clients": CLIENTS, "batch": found.batch, "threads": 1},
-        latency_ns=[],
-        rows=list(rows),
-        samples=samples,
-        validity={"valid": not doubts, "flags": doubts},
-    )
-    results.append([entry], results.folder() / f"{host()['fingerprint']}.jsonl")
+    scenario = {"budget": "serving", "run": uuid.uuid4().hex, "clients": CLIENTS, "batch": found.batch, "threads": 1}
+    about = {"name": bundle.name, "version": bundle.version}
+    artifact = {"id": ARTIFACT, "sha256": bundle.artifact(ARTIFACT).sha256}
+    budget.keep(budget.record(scenario, rows, bundle=about, artifact=artifact, target="cloud", samples=samples))
 
 
 def _studies() -> Iterator[Row]:
@@ -307,33 +295,19 @@ def _studies() -> Iterator[Row]:
 
 def main(argv: list[str]) -> int:
     """Prints the rows."""
-    import tempfile
-
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_budget", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser = budget.parser("serving_budget", __doc__)
     parser.add_argument("--litserve", type=Path, metavar="PYTHON", help="a Python that has litserve and onnxruntime")
     parser.add_argument("--recorded", action="store_true", help="measure nothing: print what was measured last")
     parser.add_argument("--rounds", type=int, default=0, help="so few rounds prove the code and no bound; no record")
     args = parser.parse_args(argv)
-    failed = False
-    try:
+
+    def work() -> bool:
         with tempfile.TemporaryDirectory(prefix="lokma-serving-") as scratch:
             measure = functools.partial(run, Path(scratch), args.litserve, args.rounds, WINDOW_S)
             rows = recorded(results.read().records) if args.recorded else measure()
-            for one in itertools.chain(rows, _studies()):
-                print(json.dumps(one) if args.json else _line(one), flush=True)
-                failed = failed or not one["holds"]
-    except LokmaError as error:
-        print(f"serving_budget: {error}", file=sys.stderr)
-        return error.exit_code
-    return int(failed)
+            return budget.show(itertools.chain(rows, _studies()), args.json)
 
-
-def _line(one: Row) -> str:
-    mark = {True: "holds", False: "FAILS", None: "noisy"}[one["holds"]]
-    value = "   -" if one["value"] is None else f"{one['value']:8.3g}"
-    bound = "none" if one["bound"] is None else f"{one['bound']:g}"
-    return f"{mark}  {one['name']:<72} {value}  (bound {bound}, n {one['n']}) {one['note']}"
+    return budget.answered("serving_budget", work)
 
 
 if __name__ == "__main__":

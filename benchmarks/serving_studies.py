@@ -9,7 +9,6 @@ the newest record of each and says its age.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import results
+from benchmarks import budget, results
 from benchmarks.cloud import protocol
 from benchmarks.cloud.connections import most_connections
 from benchmarks.cloud.load import Came, http_request, offered, silent
@@ -36,7 +35,7 @@ from benchmarks.environment import busy, host
 from benchmarks.paired import Row, row
 from edge_runtime import examples, load
 from edge_runtime.bundle import open_bundle
-from edge_runtime.errors import EngineError, LokmaError, Missing
+from edge_runtime.errors import EngineError, Missing
 from edge_runtime.measure import quantile
 from train.provenance import commit
 
@@ -357,36 +356,31 @@ def with_age(entry: Mapping[str, Any]) -> list[Row]:
 
 def _append(study: str, rows: Sequence[Row], samples: Mapping[str, Any], **scenario: Any) -> None:
     bundle = open_bundle(bundle_path())
-    entry = results.record(
+    found = budget.record(
+        {"budget": "serving", "study": study, **scenario},
+        rows,
+        busy(),
         kind="study",
-        commit=commit(),
         bundle={"name": bundle.name, "version": bundle.version},
         artifact={"id": "onnx-fp32"},
         target="cloud",
-        host=host(),
-        scenario={"budget": "serving", "study": study, **scenario},
-        latency_ns=[],
-        rows=list(rows),
         samples=dict(samples),
-        validity={"valid": True, "flags": list(busy())},
     )
-    results.append([entry], results.folder() / f"{host()['fingerprint']}.jsonl")
+    budget.keep(found)
 
 
 def main(argv: list[str]) -> int:
     """Runs one study and prints its rows."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving_studies", description=__doc__.splitlines()[0])
+    parser = budget.parser("serving_studies", __doc__)
     parser.add_argument("name", choices=list(STUDIES))
     args = parser.parse_args(argv)
-    try:
+
+    def work() -> bool:
         rows, samples = STUDIES[args.name]()
         _append(args.name, rows, samples)
-    except LokmaError as error:
-        sys.stderr.write(f"serving_studies: {error}\n")
-        return error.exit_code
-    for one in rows:
-        sys.stdout.write(json.dumps(one) + "\n")
-    return 0 if all(one["holds"] for one in rows) else 1
+        return budget.show(rows, args.json)
+
+    return budget.answered("serving_studies", work)
 
 
 if __name__ == "__main__":

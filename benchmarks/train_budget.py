@@ -22,15 +22,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from benchmarks import dqn_study, paired, results
-from benchmarks.environment import busy, host
+from benchmarks import budget, dqn_study, paired, results
+from benchmarks.environment import busy
 from benchmarks.paired import Row
-from edge_runtime.errors import EngineError, LokmaError
+from edge_runtime.errors import EngineError
 from edge_runtime.measure import ratio_interval, wilson
-from train.provenance import commit
 
 PAIRS = 3
 EPOCHS, FOOD_BATCH, STEP = 10, 32, 1e-3  # the course's
@@ -239,11 +238,8 @@ def measured(name: str, pairs: int) -> tuple[Row, dict[str, Any]]:
 
 def recorded(group: str, rows: list[Row], flags: Sequence[str] = (), pairs: int = 0, **more: Any) -> dict[str, Any]:
     """The record of a group of rows; `more` holds the raw seconds, as nanoseconds."""
-    about = {"kind": "budget", "commit": commit(), "bundle": {}, "artifact": {"id": group}, "target": "device"}
     scenario = {"budget": "train", "group": group, "pairs": pairs}
-    validity = {"valid": not flags, "flags": list(flags)}
-    raw = {"latency_ns": [], **more}
-    return results.record(**about, host=host(), scenario=scenario, rows=rows, validity=validity, **raw)
+    return budget.record(scenario, rows, flags, artifact={"id": group}, **more)
 
 
 def _nanoseconds(values: list[float]) -> list[int]:
@@ -256,38 +252,27 @@ def _seconds(values: list[float]) -> str:
 
 def main(argv: list[str]) -> int:
     """Measures the first two rows, reads the third, and prints all."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.train_budget", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser = budget.parser("train_budget", __doc__)
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"of each row ({PAIRS})")
     parser.add_argument("--side", nargs=2, metavar=("ROW", "NUMBER"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    try:
-        if args.side:
-            print(json.dumps(SIDES[args.side[0]][int(args.side[1])]()))
-            return 0
-        path = results.folder() / f"{host()['fingerprint']}.jsonl"
-        rows = []
+
+    def rows() -> Iterator[Row]:
         for name in SIDES:
             row, record = measured(name, args.pairs)
-            results.append([record], path)
-            rows.append(row)
-            _show(row, args.json)
+            budget.keep(record)
+            yield row
         learned = dqn_study.rows(dqn_study.done(results.read().records, dqn_study.made_by()))
-        results.append([recorded("dqn", learned)], path)
-        rows += learned
-        for row in learned:
-            _show(row, args.json)
-    except LokmaError as error:
-        print(f"train_budget: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0 if all(row["holds"] for row in rows if row["bound"] is not None) else 1
+        budget.keep(recorded("dqn", learned))
+        yield from learned
 
+    def work() -> bool:
+        if args.side:
+            print(json.dumps(SIDES[args.side[0]][int(args.side[1])]()))
+            return True
+        return budget.show(rows(), args.json)
 
-def _show(row: Row, as_json: bool) -> None:
-    value = "not measured" if row["value"] is None else f"{row['value']:.3f}x"
-    holds = {True: "holds", False: "DOES NOT HOLD", None: "open"}[row["holds"]]
-    bound = "" if row["bound"] is None else f" (bound {row['bound']:g}): {holds}"
-    print(json.dumps(row) if as_json else f"{row['name']}: {value}{bound}; {row['note']}", flush=True)
+    return budget.answered("train_budget", work)
 
 
 if __name__ == "__main__":

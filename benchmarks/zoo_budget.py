@@ -28,13 +28,12 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from benchmarks import paired, results, zoo_models
+from benchmarks import budget, paired, results, zoo_models
 from benchmarks.environment import host
 from benchmarks.paired import Row
 from benchmarks.report import Record
 from benchmarks.zoo_models import ZOO
 from edge_runtime import engines
-from edge_runtime.errors import BadRequest, LokmaError
 from edge_runtime.measure import quantile
 from export.recipes import MAIN, RECIPES, Job
 from export.verdict import PARITY
@@ -272,25 +271,22 @@ def _line(cell: Cell, entry: Mapping[str, Any]) -> str:
 
 def main(argv: list[str]) -> int:
     """Runs what is not on record yet and prints the rows."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo_budget", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", metavar="NAME", help=f"only some networks, joined by commas: {', '.join(ZOO)}")
-    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser = budget.parser("zoo_budget", __doc__, ZOO, "NAME")
     parser.add_argument("--cell", nargs=3, metavar=("NAME", "RECIPE", "FILE"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if args.cell:
-        Path(args.cell[2]).write_text(json.dumps(measured(*args.cell[:2])))
-        return 0
-    try:
-        holds = _run(_names(args.only), args.json)
-    except LokmaError as error:
-        print(f"zoo_budget: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0 if holds else 1
+
+    def work() -> bool:
+        if args.cell:
+            Path(args.cell[2]).write_text(json.dumps(measured(*args.cell[:2])))
+            return True
+        return _run(budget.chosen(args.only, ZOO, "network"), args.json)
+
+    return budget.answered("zoo_budget", work)
 
 
 def _run(names: Sequence[str], as_json: bool) -> bool:
-    by, path = made_by(), results.folder() / f"{host()['fingerprint']}.jsonl"
-    found = done(results.read(path).records, by)
+    by = made_by()
+    found = done(results.read().records, by)
     wanted = cells(names)
     todo = [cell for cell in wanted if cell not in found or found[cell]["status"] == "killed"]
     say = (lambda _: None) if as_json else (lambda line: print(line, flush=True))
@@ -299,24 +295,9 @@ def _run(names: Sequence[str], as_json: bool) -> bool:
             say(f"{_line(cell, found[cell])} on record, {found[cell]['time']}")
     for number, (cell, made) in enumerate(run(todo, in_a_child), start=1):
         found[cell] = record(cell, made, by)
-        results.append([found[cell]], path)
+        budget.keep(found[cell])
         say(f"{_line(cell, found[cell])} {number} of {len(todo)}")
-    budget = rows(found)
-    for row in budget:
-        if as_json:
-            print(json.dumps(row))
-        else:
-            mark = {True: "holds", False: "FAILS", None: "open "}[row["holds"]]
-            say(f"{mark}  {row['name']}: {_value(row)} (bound {row['bound']}, n {row['n']}) {row['note']}")
-    return all(row["holds"] for row in budget)
-
-
-def _names(only: str | None) -> list[str]:
-    names = [name.strip() for name in only.split(",")] if only else list(ZOO)
-    unknown = sorted(set(names) - set(ZOO))
-    if unknown:
-        raise BadRequest(f"there is no network {', '.join(unknown)} in the zoo; it has {', '.join(ZOO)}")
-    return names
+    return budget.show(rows(found), as_json)
 
 
 if __name__ == "__main__":

@@ -122,4 +122,4 @@ def test_without_bundles_zoo_or_times_rows_say_what_to_run(monkeypatch, folders,
     assert [entry["scenario"]["group"] for entry in records] == ["times", "zoo", "manifests", "speed"]
     assert {entry["host"]["fingerprint"] for entry in records} == {host()["fingerprint"]}
     assert export_budget.main(["--only", "moon"]) == 2
-    assert "there is no group moon; the groups are times, zoo" in capsys.readouterr().err
+    assert "there is no group moon; known: times, zoo" in capsys.readouterr().err

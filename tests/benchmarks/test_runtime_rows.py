@@ -124,4 +124,4 @@ def test_each_group_leaves_a_record_and_the_newest_of_each_is_printed(setting, m
 
 def test_an_unknown_group_is_named_before_anything_is_built(capsys):
     assert runtime_budget.main(["--only", "moon"]) == 2
-    assert "there is no group moon; the groups are imports, cold-start" in capsys.readouterr().err
+    assert "there is no group moon; known: imports, cold-start" in capsys.readouterr().err
