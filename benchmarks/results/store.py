@@ -64,18 +64,29 @@ class Store:
         Raises:
             BadRequest: there is none of that id, or its figures do not follow from its raw latencies.
         """
+        found = self.records([record_id])
+        if record_id not in found:
+            raise BadRequest(f"{self.place} has no record {record_id!r}")
+        whole = found[record_id]
+        if whole is None:
+            raise BadRequest(f"the record {record_id} of {self.place} contradicts its raw latencies")
+        return whole
+
+    def records(self, ids: Sequence[str]) -> dict[str, dict[str, Any] | None]:
+        """Whole records by their ids, each file read once; None for one whose figures contradict its raw latencies.
+
+        Raises:
+            BadRequest: their files are compacted faster than they are read.
+        """
         for _ in range(2):
-            found = self.sql("SELECT file FROM places WHERE id = ?", [record_id])
-            if not found:
-                raise BadRequest(f"{self.place} has no record {record_id!r}")
-            said = self._whole(found[0]["file"], record_id)
-            if said is not None:
-                whole = parse(said.encode())
-                if whole is None:
-                    raise BadRequest(f"the record {record_id} in {found[0]['file']} contradicts its raw latencies")
-                return whole
-            self._open()  # its file was compacted meanwhile
-        raise BadRequest(f"the record {record_id} of {self.place} is gone")
+            places: dict[str, list[str]] = {}
+            for row in self.sql(f"SELECT id, file FROM places WHERE {_among('id', ids)}", ids) if ids else ():
+                places.setdefault(row["file"], []).append(row["id"])
+            lines = {key: line for file, own in places.items() for key, line in self._lines(file, own)}
+            if len(lines) == sum(map(len, places.values())):
+                return {key: parse(line.encode()) for key, line in lines.items()}
+            self._open()  # a file was compacted meanwhile
+        raise BadRequest(f"the files of {self.place} are compacted faster than they are read")
 
     def _open(self) -> None:
         import duckdb
@@ -96,7 +107,7 @@ class Store:
         columns = ", ".join(NAMES)
         lines = f"(SELECT json, filename AS file FROM {_lines(fresh)})" if fresh else "(SELECT NULL::JSON AS json, '')"
         self._database.execute(f"CREATE TABLE lines AS {select(lines + ' AS given(json, file)', 'file')}")
-        self.dropped = self._one("SELECT count(*) FILTER (NOT is_record) FROM lines") if fresh else 0
+        self.dropped = self._row("SELECT count(*) FILTER (NOT is_record) FROM lines")[0] if fresh else 0
         self._database.execute(
             f"CREATE TABLE fresh AS SELECT {columns}, file FROM lines WHERE is_record "
             "QUALIFY row_number() OVER (PARTITION BY id ORDER BY rowid DESC) = 1; DROP TABLE lines"
@@ -104,29 +115,33 @@ class Store:
         parts = [f"SELECT {columns}, file FROM fresh"]
         if compacted:
             parquet = f"read_parquet({compacted}, filename = 'file')"
-            twice = self._one(f"SELECT count(*) - count(DISTINCT id) FROM {parquet}")
+            # Both are rare, and dear to rule out in each question: they are looked for once.
+            twice, newer = self._row(
+                f"SELECT count(*) > count(DISTINCT id), bool_or(id IN (SELECT id FROM fresh)) FROM {parquet}"
+            )
+            alone = " WHERE id NOT IN (SELECT id FROM fresh)" if newer else ""
             last = " QUALIFY row_number() OVER (PARTITION BY id ORDER BY file DESC) = 1" if twice else ""
-            parts.append(f"SELECT {columns}, file FROM {parquet} WHERE id NOT IN (SELECT id FROM fresh){last}")
+            parts.append(f"SELECT {columns}, file FROM {parquet}{alone}{last}")
         both = " UNION ALL ".join(parts)
         self._database.execute(f"CREATE VIEW places AS SELECT id, file FROM ({both})")
         self._database.execute(f"CREATE VIEW records AS SELECT {columns} FROM ({both})")
 
-    def _whole(self, file: str, record_id: str) -> str | None:
+    def _lines(self, file: str, ids: Sequence[str]) -> list[tuple[str, str]]:
+        """(id, line) of the records of one file; of two with one id the later line comes last."""
         import duckdb
 
         if file.endswith(COMPACTED):
-            query = f"SELECT whole FROM read_parquet({[file]}) WHERE id = ?"
+            query = f"SELECT id, whole FROM read_parquet({[file]}) WHERE {_among('id', ids)}"
         else:
-            query = f"SELECT json::VARCHAR FROM {_lines([file])} WHERE json->>'$.id' = ?"
+            own = "json->>'$.id'"
+            query = f"SELECT {own}, json::VARCHAR FROM {_lines([file])} WHERE {_among(own, ids)}"
         try:
-            rows = self._database.execute(query, [record_id]).fetchall()
+            return self._database.execute(query, ids).fetchall()
         except duckdb.IOException:
-            return None
-        return str(rows[-1][0]) if rows else None
+            return []
 
-    def _one(self, query: str) -> int:
-        row = self._database.execute(query).fetchone()
-        return int(row[0]) if row else 0
+    def _row(self, query: str) -> tuple[Any, ...]:
+        return self._database.execute(query).fetchone() or ()
 
 
 def connect(place: str | Path | None = None) -> Store:
@@ -188,6 +203,10 @@ def _files(database: duckdb.DuckDBPyConnection, place: str) -> tuple[list[str], 
         paths = [str(path) for path in journal.files(Path(place))]
     paths = [path for path in paths if journal.is_url(path) or (Path(path).exists() and Path(path).stat().st_size)]
     return [p for p in paths if not p.endswith(COMPACTED)], [p for p in paths if p.endswith(COMPACTED)]
+
+
+def _among(column: str, values: Sequence[str]) -> str:
+    return f"{column} IN ({', '.join('?' * len(values))})"
 
 
 def _lines(paths: list[str]) -> str:

@@ -13,7 +13,7 @@ import streamlit as st
 from benchmarks import results
 from benchmarks.environment import host
 from edge_runtime.errors import LokmaError
-from mobile_demo.dashboard import markup
+from mobile_demo.dashboard import live, markup
 from mobile_demo.dashboard.link import kept, told_apart
 from mobile_demo.dashboard.scene import KEPT, Scene
 from mobile_demo.dashboard.store import Records
@@ -25,7 +25,6 @@ PAGES = ("answer", "compare", "model", "devices")
 ALL = ""  # of the devices
 LOOK_EVERY_S = 2.0
 PHONE, TOKEN = "/phone", "LOKMA_PHONE_TOKEN"  # where the phone page is mounted, and what its posts must bear
-Stamps = tuple[tuple[str, int, int], ...]
 
 
 def main() -> None:
@@ -39,10 +38,10 @@ def main() -> None:
     page = st.navigation(list(pages.values()), position="hidden")
     st.html(HERE / "style.css")
     _head(words, pages, page)
-    stamps = _stamps(results.folder())
+    seen = live.stamps(results.folder())
     try:
         with st.spinner(words("loading"), show_time=False):
-            records = _records(str(results.folder()), stamps)
+            records = live.opened(results.folder(), seen)
     except LokmaError as error:
         st.error(words("bad_results", detail=error))
         return
@@ -57,7 +56,7 @@ def main() -> None:
         st.caption(words("dropped", count=words.number(records.dropped)))
     if words.language != "en":
         st.caption(words("streamlit_note"))
-    _watch(results.folder(), stamps)
+    _watch(results.folder(), seen)
 
 
 def _language() -> Words:
@@ -127,29 +126,10 @@ def _bundles() -> Path:
     return Path(os.environ.get("LOKMA_BUNDLES") or "bundles")
 
 
-def _stamps(folder: Path) -> Stamps:
-    """What the records depend on: each file's name, size and time of change."""
-    found = []
-    for path in [folder] if folder.is_file() else sorted(folder.rglob("*")):
-        if path.suffix in (".jsonl", ".parquet"):
-            try:
-                about = path.stat()
-            except FileNotFoundError:  # compacted away meanwhile
-                continue
-            found.append((path.name, about.st_size, about.st_mtime_ns))
-    return tuple(found)
-
-
-@st.cache_resource(max_entries=1, show_spinner=False)
-def _records(folder: str, stamps: Stamps) -> Records:
-    del stamps  # only part of the cache's key
-    return Records(results.connect(folder))
-
-
 @st.fragment(run_every=LOOK_EVERY_S)
-def _watch(folder: Path, seen: Stamps) -> None:
+def _watch(folder: Path, seen: live.Stamps) -> None:
     """Draws the page anew where records have come, while nobody reloads it."""
-    if _stamps(folder) != seen:
+    if live.stamps(folder) != seen:
         st.rerun()
 
 

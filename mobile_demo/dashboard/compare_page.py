@@ -110,11 +110,11 @@ def _pair(systems: Sequence[Measurement], here: Scene) -> None:
             )
             for place, key in enumerate("ab")
         )
-    one, other = here.records.record(a), here.records.record(b)
-    if a == b or one is None or other is None:
+    both = here.records.whole([a, b]) if a != b else []
+    if len(both) < 2:
         st.caption(words("pair_two"))
         return
-    rows = compare.verdict_rows(verdict(one, other), named[a], named[b], words)
+    rows = compare.verdict_rows(verdict(*both), named[a], named[b], words)
     table(("", "", ""), compare.verdict_heads(words), rows, words)
     st.caption(words("pair_note"))
     repeat(words, f"lokma compare {a} {b}")

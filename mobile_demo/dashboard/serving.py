@@ -6,8 +6,12 @@ here it is told where its backend is, which it else looks for below each page fi
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import importlib
 import logging
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import streamlit as st
@@ -20,10 +24,12 @@ from benchmarks import results
 from edge_runtime.bundle import open_bundle
 from edge_runtime.errors import LokmaError
 from mobile_demo import phone_routes
+from mobile_demo.dashboard import live
 from mobile_demo.dashboard.app import PAGES, PHONE, TOKEN
 from mobile_demo.words import Words
 
 log = logging.getLogger(__name__)
+DRAWS = ("charts", "model_charts", "try_tab", "policy_tab")  # with what they import, all that the pages do
 SCRIPT = Path(__file__).resolve().with_name("app.py")
 _HOME = "<script>window.__streamlit = {BACKEND_BASE_URL: location.origin}</script>"
 
@@ -84,4 +90,22 @@ def failed(error: Exception) -> bool:
     return True
 
 
-app = st.App(SCRIPT, routes=routes(), on_script_error=failed)
+@contextlib.asynccontextmanager
+async def ready(app: st.App) -> AsyncIterator[None]:
+    """What the first visitor would else wait for is there before anybody can come: the modules, and the records."""
+    del app
+    await asyncio.to_thread(_warm)
+    yield
+
+
+def _warm() -> None:
+    for name in DRAWS:
+        importlib.import_module(f"mobile_demo.dashboard.{name}")
+    try:
+        folder = results.folder()
+        live.opened(folder, live.stamps(folder)).bundles()
+    except LokmaError as error:
+        log.warning("%s", error)  # the page says it too
+
+
+app = st.App(SCRIPT, routes=routes(), lifespan=ready, on_script_error=failed)

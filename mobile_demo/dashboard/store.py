@@ -17,7 +17,7 @@ from edge_runtime.errors import LokmaError
 from mobile_demo.dashboard.runs import NOT_WHOLE, Measurement, from_row, moment
 
 Row = dict[str, Any]
-REMEMBERED = 500  # answers
+REMEMBERED = 500  # answers, and whole records
 SHOWN = 60  # systems of the table; the rest are counted
 RUNS = 30  # of a bundle on a device that can be chosen
 SYSTEMS = 64  # of one run
@@ -31,8 +31,8 @@ class Store(Protocol):
     def sql(self, query: str, parameters: Sequence[Any] = (), /) -> list[Row]:
         """The rows of a query over the view `records`."""
 
-    def record(self, record_id: str, /) -> Mapping[str, Any]:
-        """A whole record; a `LokmaError` where there is none, or it contradicts itself."""
+    def records(self, ids: Sequence[str], /) -> Mapping[str, Mapping[str, Any] | None]:
+        """Whole records by their ids; None for one that contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Records:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[tuple[str, tuple[Any, ...]], list[Row]] = {}
+        self._whole: dict[str, Mapping[str, Any] | None] = {}
         self._one_at_a_time = threading.Lock()
 
     @property
@@ -90,11 +91,20 @@ class Records:
 
     def record(self, identifier: str) -> Mapping[str, Any] | None:
         """A whole record with its raw samples; None where it contradicts itself or is gone."""
+        return next(iter(self.whole([identifier])), None)
+
+    def whole(self, ids: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Whole records by their ids; one that contradicts itself or is gone is left out."""
         with self._one_at_a_time:
+            unknown = [one for one in ids if one not in self._whole]
+            if len(self._whole) + len(unknown) > REMEMBERED:
+                self._whole.clear()
+                unknown = list(ids)
             try:
-                return self._store.record(identifier)
+                self._whole |= self._store.records(unknown)
             except LokmaError:
-                return None
+                return []
+            return [found for one in ids if (found := self._whole.get(one)) is not None]
 
     def bundles(self) -> list[str]:
         """Names of the bundles that were measured, the one measured last first."""
@@ -144,11 +154,7 @@ class Records:
             f"SELECT id FROM records WHERE kind = 'bench' AND bundle = ? AND run = ? ORDER BY time, id LIMIT {SYSTEMS}",
             [bundle, run],
         )
-        return self.whole(row["id"] for row in rows)
-
-    def whole(self, ids: Any) -> list[Mapping[str, Any]]:
-        """Whole records by their ids."""
-        return [found for found in map(self.record, ids) if found is not None]
+        return self.whole([row["id"] for row in rows])
 
     def newest(
         self, bundle: str, targets: Sequence[str] = (), device: str | None = None
@@ -163,11 +169,10 @@ class Records:
             chosen += " AND host_fingerprint = ?"
             values.append(device)
         rows = self._sql(
-            "WITH newest AS (SELECT arg_max(id, time) AS id, arg_max(p50_ns, time) AS p50_ns, count(*) OVER () AS total"
-            f" FROM records WHERE {chosen} GROUP BY artifact, engine, precision, target, host_fingerprint, scenario, "
+            "SELECT unnest(arg_max(records, time)), count(*) OVER () AS total FROM records "
+            f"WHERE {chosen} GROUP BY records.artifact, engine, precision, target, host_fingerprint, scenario, threads, "
             # the notes of a server's record name the network between
-            f"threads, CASE WHEN target = 'cloud' THEN notes END ORDER BY 2 LIMIT {SHOWN}) "
-            "SELECT records.*, newest.total FROM records JOIN newest ON records.id = newest.id ORDER BY records.p50_ns",
+            f"CASE WHEN target = 'cloud' THEN notes END ORDER BY arg_max(p50_ns, time) LIMIT {SHOWN}",
             values,
         )
         found = []
