@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
+import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,6 +153,23 @@ def lines_in(path: Path) -> Iterator[bytes]:
                 yield data.rstrip(b"\r\n")
 
 
+def line_of(path: Path, record_id: str) -> bytes | None:
+    """The last line of a file of records whose id is this; found by its text, so that no other line is parsed."""
+    wanted = json.dumps(record_id, ensure_ascii=False).encode()
+    try:
+        with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            end = len(data)
+            while (at := data.rfind(wanted, 0, end)) >= 0:
+                end = data.rfind(b"\n", 0, at) + 1
+                stop = data.find(b"\n", at)
+                line = data[end : stop if stop >= 0 else len(data)]
+                if _id_of(line) == record_id:
+                    return line
+    except (FileNotFoundError, ValueError):  # compacted meanwhile; an empty file cannot be mapped
+        pass
+    return None
+
+
 def locked(path: Path) -> int:
     """A descriptor of the file that bears this name, under its lock: of one that was put aside meanwhile, the new."""
     while True:
@@ -174,6 +193,14 @@ def flush_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _id_of(line: bytes) -> Any:
+    try:
+        whole = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return whole.get("id") if isinstance(whole, dict) else None
 
 
 def _names(place: Path) -> set[str]:

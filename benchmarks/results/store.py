@@ -84,7 +84,7 @@ class Store:
                 places.setdefault(row["file"], []).append(row["id"])
             lines = {key: line for file, own in places.items() for key, line in self._lines(file, own)}
             if len(lines) == sum(map(len, places.values())):
-                return {key: parse(line.encode()) for key, line in lines.items()}
+                return {key: parse(line) for key, line in lines.items()}
             self._open()  # a file was compacted meanwhile
         raise BadRequest(f"the files of {self.place} are compacted faster than they are read")
 
@@ -126,19 +126,23 @@ class Store:
         self._database.execute(f"CREATE VIEW places AS SELECT id, file FROM ({both})")
         self._database.execute(f"CREATE VIEW records AS SELECT {columns} FROM ({both})")
 
-    def _lines(self, file: str, ids: Sequence[str]) -> list[tuple[str, str]]:
-        """(id, line) of the records of one file; of two with one id the later line comes last."""
+    def _lines(self, file: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
+        """(id, line) of the records of one file, as far as they are still there; of two with one id the later last."""
         import duckdb
 
+        if not file.endswith(COMPACTED) and not journal.is_url(file):
+            return [(one, line) for one in ids if (line := journal.line_of(Path(file), one)) is not None]
         if file.endswith(COMPACTED):
             query = f"SELECT id, whole FROM read_parquet({[file]}) WHERE {_among('id', ids)}"
         else:
             own = "json->>'$.id'"
             query = f"SELECT {own}, json::VARCHAR FROM {_lines([file])} WHERE {_among(own, ids)}"
         try:
-            return self._database.execute(query, ids).fetchall()
+            return [(one, line.encode()) for one, line in self._database.execute(query, ids).fetchall()]
         except duckdb.IOException:
             return []
+        except duckdb.Error as error:
+            raise BadRequest(f"the records of {file} cannot be read: {error}") from error
 
     def _row(self, query: str) -> tuple[Any, ...]:
         return self._database.execute(query).fetchone() or ()

@@ -9,11 +9,12 @@ import altair as alt
 import pandas as pd
 
 from mobile_demo.dashboard.charts import INK, PADDING, inked, legend, percent, plain
-from mobile_demo.dashboard.training import Curve
+from mobile_demo.dashboard.training import Curve, figure
 from mobile_demo.words import Words
 
 LINE = "#2f7fc1"
 RIGHT, WRONG = "#2a9187", "#d9730d"
+PAPER = {False: "#ffffff", True: "#0e1117"}  # Streamlit's backgrounds, by dark theme
 HEIGHT = 190
 
 
@@ -22,7 +23,7 @@ def curve(found: Curve, words: Words, dark: bool = False) -> alt.Chart:
     frame = pd.DataFrame(found.points, columns=["over", "value"])
     share = found.key.endswith("accuracy") and frame["value"].between(0, 1).all()
     drawn = (
-        alt.Chart(frame, title=alt.TitleParams(found.key, anchor="start", fontSize=13, color=INK[dark]))
+        alt.Chart(frame, title=alt.TitleParams(figure(found.key, words), anchor="start", fontSize=13, color=INK[dark]))
         .mark_line(color=LINE, strokeWidth=2, point=alt.OverlayMarkDef(size=18) if len(frame) < 60 else False)
         .encode(
             x=alt.X("over:Q", title=words(found.over), axis=alt.Axis(labelExpr=plain(words), grid=False, tickCount=5)),
@@ -42,28 +43,46 @@ def confusion(cells: Sequence[dict[str, Any]], words: Words, dark: bool = False)
     """The confusion matrix: the true label to the left, the answer below; numbers in the cells where there is room."""
     frame = pd.DataFrame(cells)
     names = list(dict.fromkeys(frame["truth"]))
-    frame["right"] = frame["truth"] == frame["answer"]
+    frame["colour"] = [_shade(row.share, row.truth == row.answer, dark) for row in frame.itertuples()]
+    frame["ink"] = [_ink(colour) for colour in frame["colour"]]
     x = alt.X("answer:N", sort=names, title=words("answered"), axis=alt.Axis(labelAngle=0 if len(names) < 6 else -45))
     y = alt.Y("truth:N", sort=names, title=words("truth"))
     size = 62 if len(names) <= 6 else 36
-    colour = alt.condition(alt.datum.right, alt.value(RIGHT), alt.value(WRONG))
     boxes = (
         alt.Chart(frame)
         .mark_rect(cornerRadius=4, stroke=INK[dark], strokeOpacity=0.25)
         .encode(
             x=x,
             y=y,
-            color=colour,
-            opacity=alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 0.75]), legend=None),
+            color=alt.Color("colour:N", scale=None),
             tooltip=[alt.Tooltip("said:N", title=words("answered"))],
         )
     )
     counts = (
-        alt.Chart(frame)
-        .mark_text(fontSize=14 if len(names) <= 12 else 9, color=INK[dark])
-        .encode(x=x, y=y, text="count:Q", opacity=alt.condition(alt.datum.count > 0, alt.value(1), alt.value(0)))
+        alt.Chart(frame[frame["count"] > 0])
+        .mark_text(fontSize=14 if len(names) <= 12 else 9, fontWeight=600)
+        .encode(x=x, y=y, text="count:Q", color=alt.Color("ink:N", scale=None))
     )
     return inked((boxes + counts).properties(height=size * len(names) + 70, padding=PADDING), dark)
+
+
+def _shade(share: float, right: bool, dark: bool) -> str:
+    """A cell's colour: from the paper towards green (right) or orange (wrong), the further the larger its share."""
+    paper, full = PAPER[dark], RIGHT if right else WRONG
+    depth = 0.0 if share == 0 else 0.12 + 0.88 * share
+    mixed = (round(a + (b - a) * depth) for a, b in zip(_rgb(paper), _rgb(full), strict=True))
+    return "#" + "".join(f"{value:02x}" for value in mixed)
+
+
+def _ink(colour: str) -> str:
+    """Black or white, whichever has the higher contrast on a colour (WCAG 2.2's relative luminance)."""
+    linear = [c / 12.92 if (c := v / 255) <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for v in _rgb(colour)]
+    luminance = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "#111111" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#ffffff"
+
+
+def _rgb(colour: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(colour[1:]))
 
 
 def sensitivity(bars: Sequence[dict[str, Any]], words: Words, dark: bool = False) -> alt.Chart:

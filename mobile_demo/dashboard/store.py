@@ -19,6 +19,7 @@ from mobile_demo.dashboard.runs import NOT_WHOLE, Measurement, from_row, moment
 Row = dict[str, Any]
 REMEMBERED = 500  # answers, and whole records
 SHOWN = 60  # systems of the table; the rest are counted
+DEVICES = 500
 RUNS = 30  # of a bundle on a device that can be chosen
 SYSTEMS = 64  # of one run
 
@@ -106,38 +107,36 @@ class Records:
                 return []
             return [found for one in ids if (found := self._whole.get(one)) is not None]
 
+    def _summary(self) -> list[Row]:
+        """Who measured which bundle where: few rows for many records, asked once."""
+        return self._sql(
+            "SELECT kind, bundle, target, host_fingerprint AS fingerprint, arg_max(host_cpu, time) AS cpu, "
+            "arg_max(host_cores, time) AS cores, arg_max(host_memory_bytes, time) AS memory, count(*) AS n, "
+            "count(p50_ns) AS timed, max(time) AS newest FROM records GROUP BY ALL"
+        )
+
     def bundles(self) -> list[str]:
         """Names of the bundles that were measured, the one measured last first."""
-        rows = self._sql(
-            "SELECT bundle FROM records WHERE kind = 'bench' AND bundle IS NOT NULL "
-            "GROUP BY bundle ORDER BY max(time) DESC, bundle"
-        )
-        return [row["bundle"] for row in rows]
+        newest: dict[str, str] = {}
+        for row in self._summary():
+            if row["kind"] == "bench" and row["bundle"] is not None:
+                newest[row["bundle"]] = max(newest.get(row["bundle"], ""), row["newest"])
+        return sorted(sorted(newest), key=newest.__getitem__, reverse=True)
+
+    def targets(self, bundle: str) -> list[str]:
+        """Where a bundle was measured."""
+        rows = [row for row in self._summary() if row["kind"] == "bench" and row["bundle"] == bundle and row["timed"]]
+        return sorted({row["target"] for row in rows})
 
     def devices(self, bundle: str | None = None) -> list[Device]:
         """Who reported (measurements of a bundle, or anything), the newest first."""
-        rows = self._sql(
-            "SELECT host_fingerprint AS fingerprint, any_value(host_cpu) AS cpu, any_value(host_cores) AS cores, "
-            "any_value(host_memory_bytes) AS memory, list(DISTINCT target) AS targets, "
-            "list(DISTINCT bundle) FILTER (kind IN ('bench', 'field')) AS bundles, "
-            "count(*) AS n, max(time) AS newest FROM records "
-            "WHERE host_fingerprint IS NOT NULL AND (? IS NULL OR (bundle = ? AND kind = 'bench')) "
-            "GROUP BY host_fingerprint ORDER BY newest DESC, fingerprint LIMIT 500",
-            [bundle, bundle],
-        )
-        return [
-            Device(
-                row["fingerprint"],
-                str(row["cpu"] or "?"),
-                int(row["cores"] or 0),
-                int(row["memory"] or 0),
-                tuple(sorted(filter(None, row["targets"]))),
-                tuple(sorted(filter(None, row["bundles"] or ()))),
-                int(row["n"]),
-                moment(row["newest"]),
-            )
-            for row in rows
-        ]
+        grouped: dict[str, list[Row]] = {}
+        for row in self._summary():
+            asked = bundle is None or (row["bundle"] == bundle and row["kind"] == "bench")
+            if asked and row["fingerprint"] is not None:
+                grouped.setdefault(row["fingerprint"], []).append(row)
+        found = [_device(fingerprint, rows) for fingerprint, rows in sorted(grouped.items())]
+        return sorted(found, key=lambda one: one.newest, reverse=True)[:DEVICES]
 
     def runs(self, bundle: str, device: str) -> list[tuple[str, datetime]]:
         """The runs of a bundle on a device, newest first."""
@@ -170,7 +169,7 @@ class Records:
             values.append(device)
         rows = self._sql(
             "SELECT unnest(arg_max(records, time)), count(*) OVER () AS total FROM records "
-            f"WHERE {chosen} GROUP BY records.artifact, engine, precision, target, host_fingerprint, scenario, threads, "
+            f"WHERE {chosen} GROUP BY artifact, engine, precision, target, host_fingerprint, scenario, threads, "
             # the notes of a server's record name the network between
             f"CASE WHEN target = 'cloud' THEN notes END ORDER BY arg_max(p50_ns, time) LIMIT {SHOWN}",
             values,
@@ -194,15 +193,6 @@ class Records:
             "SELECT arg_max(bundle_sha256, time) AS sha256 FROM records WHERE kind = 'bench' AND bundle = ?", [bundle]
         )
         return str(rows[0]["sha256"] or "") if rows else ""
-
-    def targets(self, bundle: str) -> list[str]:
-        """Where a bundle was measured."""
-        rows = self._sql(
-            "SELECT DISTINCT target FROM records WHERE kind = 'bench' AND bundle = ? AND p50_ns IS NOT NULL "
-            "ORDER BY target",
-            [bundle],
-        )
-        return [row["target"] for row in rows]
 
     def accuracy_of(self, sha256: str) -> Measurement | None:
         """The newest measurement of this very file that has an accuracy, wherever it ran."""
@@ -250,3 +240,17 @@ class Records:
             [fingerprint],
         )
         return self.record(rows[0]["id"]) if rows and rows[0]["id"] else None
+
+
+def _device(fingerprint: str, rows: Sequence[Row]) -> Device:
+    newest = max(rows, key=lambda row: row["newest"])
+    return Device(
+        fingerprint,
+        str(newest["cpu"] or "?"),
+        int(newest["cores"] or 0),
+        int(newest["memory"] or 0),
+        tuple(sorted({row["target"] for row in rows if row["target"]})),
+        tuple(sorted({row["bundle"] for row in rows if row["bundle"] and row["kind"] in ("bench", "field")})),
+        sum(int(row["n"]) for row in rows),
+        moment(newest["newest"]),
+    )

@@ -18,12 +18,14 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from mobile_demo.catalogue import CATALOGUE
 from mobile_demo.dashboard.runs import NOT_WHOLE
 from mobile_demo.dashboard.views import Row
 from mobile_demo.words import Words
 
 PROGRESS = ("epoch", "step")
 NOT_CURVES = {*PROGRESS, "epochs", "steps", "seconds", "fold", "time"}
+SPLITS = ("cv", "test")  # how a recipe's figures begin
 MAX_HISTORY_BYTES = 20_000_000
 MAX_POINTS = 1_000
 WORST = 8
@@ -178,20 +180,37 @@ def thumbnail(path: Path) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
+def figure(key: str, words: Words) -> str:
+    """A recipe's name for a figure in the page's language; its own where the catalogue has none.
+
+    >>> figure("cv_accuracy", Words("en")), figure("test_loss", Words("tr")), figure("sparkle", Words("en"))
+    ('Accuracy, cross-validation', 'Kayıp (test)', 'sparkle')
+    """
+    split = next((name for name in SPLITS if key.startswith(f"{name}_")), "")
+    known = f"figure_{key.removeprefix(f'{split}_')}"
+    if known not in CATALOGUE:
+        return key
+    return words("figure_of", figure=words(known), split=words(f"split_{split}")) if split else words(known)
+
+
 def result_rows(found: Sequence[tuple[str, float]], words: Words) -> list[Row]:
-    """What training measured, as a table of names and numbers; shares of 1 as percent."""
-    return [
-        Row(
-            (
-                key,
-                words.percent(value) if _is_share(key, value) else words.number(value, 0 if value == int(value) else 4),
-            ),
-            ("", ""),
-            numeric=(False, True),
-        )
-        for key, value in found
-    ]
+    """What training measured, as a table of names and numbers; shares of 1 as percent, with what they count."""
+    given = dict(found)
+    counted = {
+        f"{split}_correct": f"{split}_n" for split in SPLITS if {f"{split}_correct", f"{split}_n"} <= given.keys()
+    }
+    beside = {key.replace("correct", "accuracy"): (given[key], given[n]) for key, n in counted.items()}
+    rows = []
+    for key, value in found:
+        if key in counted or key in counted.values():
+            continue
+        write = words.percent(value) if is_share(key, value) else words.number(value, 0 if value == int(value) else 4)
+        right = beside.get(key)
+        under = words("right_of", right=int(right[0]), n=int(right[1])) if right else ""
+        rows.append(Row((figure(key, words), write), ("", under), numeric=(False, True)))
+    return rows
 
 
-def _is_share(key: str, value: float) -> bool:
-    return key.endswith("accuracy") and 0 <= value <= 1
+def is_share(key: str, value: float) -> bool:
+    """Whether a figure is a share of 1 that reads as percent."""
+    return key.endswith(("accuracy", "withheld", "unsure_below")) and 0 <= value <= 1

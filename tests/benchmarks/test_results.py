@@ -133,6 +133,27 @@ def test_sql_sees_scalars_and_a_record_comes_back_with_its_raw_arrays(tmp_path):
         store.sql("SELECT nothing FROM records")
 
 
+def test_whole_records_come_back_together_the_last_line_of_an_id_and_none_where_one_contradicts_itself(tmp_path):
+    first, second = (results.record(**fields(latency_ns=[one])) for one in (100, 200))
+    again = {**second, "notes": [f"beside {first['id']}"], "id": first["id"]}
+    torn = {**second, "id": "wrong", "p50_ns": 7}
+    results.append([first], tmp_path / "old.jsonl")
+    compact.compact(tmp_path)
+    assert results.connect(tmp_path).records([first["id"]]) == {first["id"]: first}
+    results.append([first, again, second], tmp_path / "new.jsonl")
+    with (tmp_path / "new.jsonl").open("a") as handle:
+        handle.write(json.dumps(torn))
+    store = results.connect(tmp_path)
+    asked = [first["id"], second["id"], "wrong", "nowhere"]
+    assert store.records(asked) == {first["id"]: again, second["id"]: second, "wrong": None}
+    assert store.records([]) == {}
+    with pytest.raises(BadRequest, match="contradicts its raw latencies"):
+        store.record("wrong")
+    assert store.sql("SELECT count(*) AS n FROM records")[0]["n"] == 3
+    compact.compact(tmp_path)
+    assert store.records([second["id"]]) == {second["id"]: second}  # its file is gone; it looks again
+
+
 HOSTILE = (
     b'{"id": "torn',
     b'[1]\nnull\n5\n"text"\n\xff\xfe\n{"id": {}}\n' + b"[" * 5000 + b"]" * 5000,

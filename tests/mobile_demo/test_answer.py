@@ -183,7 +183,7 @@ def test_the_facts_name_machine_time_and_data(made):
 BROKEN = [
     ("bundle", {}),
     ("bundle", {"name": "x", "version": "three"}),
-    ("artifact", {"id": "x"}),
+    ("artifact", {}),
     ("artifact", {"id": "x", "engine": "e", "precision": "p", "size_bytes": 0}),
     ("scenario", {}),
     ("accuracy", {"metric": "top-1", "value": float("nan"), "n": 1, "interval": [0, 1]}),
