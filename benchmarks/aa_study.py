@@ -1,10 +1,10 @@
 """Whether `compare` tells the truth: an artifact against itself, and against itself with a busy wait of 5 % of p50.
 
 `python -m benchmarks.aa_study [BUNDLE:ARTIFACT]` (`make aa`) makes 200 comparisons of the first kind (at most 10 may
-say *different*) and 100 of the second (at least 90 must be found), fresh processes and at most 5 s each, beside a
-neighbour that it starts itself: bursts of work on one core, a third of the time. Without an artifact it takes a model
-of its own, see `benchmarks.aa_model`. One record a finished comparison; what is on record of the same code, artifact
-and machine is not made again. About 25 minutes; the rows are a record of their own; exits 1 where one does not hold.
+say *different*) and 100 of the second (at least 90 must be found), at most 5 s each, beside a neighbour that it starts
+itself: bursts of work on one core, a third of the time. Without an artifact it takes a model of its own, see
+`benchmarks.aa_model`. One record a finished comparison; what is on record of the same code, artifact and machine is
+not made again. About 25 minutes; the rows are a record of their own; exits 1 where one does not hold.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ STUDY, SAME, SLOWED = "aa", "same", "slowed"
 COMPARISONS = {SAME: 200, SLOWED: 100}
 MAX_DIFFERENT, MIN_FOUND, MAX_SECONDS = 10, 90, 5.0
 SECONDS, SLOWER = 4.6, 0.05
-CODE = ("benchmarks.aa_study", "benchmarks.compare", "benchmarks.verdicts", "edge_runtime.measure")
+CODE = ("benchmarks.aa_study", "benchmarks.compare", "benchmarks.forks", "benchmarks.fork_server",
+        "benchmarks.verdicts", "edge_runtime.measure")  # fmt: skip
 # Works for a random time of at most 60 ms, then sleeps for twice as long on average.
 NEIGHBOUR = """
 import random, sys, threading, time
@@ -67,8 +68,8 @@ def study(bundle: Bundle, artifact: str, threads: int, counts: Mapping[str, int]
     """Makes what is not on record yet, and returns the rows."""
     path, key = results.folder() / f"{host()['fingerprint']}.jsonl", _key(bundle, artifact, threads)
     done = _on_record(key)
-    with golden_inputs(bundle) as inputs, _neighbour():
-        _shrink(inputs)
+    with golden_inputs(bundle) as inputs, neighbour():
+        shrink(inputs)
         while any(len(done[kind]) < counts[kind] for kind in counts):
             for kind, count in counts.items():
                 # two of the same for one that is slowed, so that both see the same hours
@@ -86,12 +87,17 @@ def study(bundle: Bundle, artifact: str, threads: int, counts: Mapping[str, int]
 
 
 def compared(bundle: Bundle, artifact: str, threads: int, inputs: Sequence[Any], wait_ns: int) -> dict[str, Any]:
-    """One comparison with fresh processes: its verdict, quads (ns, a list a round), B's wait, and its seconds."""
+    """One comparison: its verdict, quads (ns, a list a round), B's wait, and its seconds."""
     began = time.monotonic()
-    command = [sys.executable, "-c", WORKER, str(bundle.source.path.absolute()), artifact, str(threads)]
-    a, b = (functools.partial(worker.Worker, [*command, str(wait)]) for wait in (0, wait_ns))
+    commands = [command_of(bundle, artifact, threads, wait) for wait in (0, wait_ns)]
+    a, b = (functools.partial(worker.Worker, command, None) for command in commands)
     rounds = races(a, b, inputs, SECONDS, threads)
     return {**latency_verdict(rounds), "wait_ns": wait_ns, "seconds": time.monotonic() - began, "rounds_ns": rounds}
+
+
+def command_of(bundle: Bundle, artifact: str, threads: int, wait_ns: int) -> list[str]:
+    """What starts a process of one side, which waits so long after each answer."""
+    return [sys.executable, "-c", WORKER, str(bundle.source.path.absolute()), artifact, str(threads), str(wait_ns)]
 
 
 def rows(done: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Row]:
@@ -162,7 +168,7 @@ def _record(bundle: Bundle, key: Mapping[str, Any], scenario: Mapping[str, Any],
     )
 
 
-def _shrink(inputs: Sequence[Any]) -> None:
+def shrink(inputs: Sequence[Any]) -> None:
     """Makes golden pictures as small as models take them: the network is to be compared, not JPEG."""
     from PIL import Image
 
@@ -174,7 +180,8 @@ def _shrink(inputs: Sequence[Any]) -> None:
 
 
 @contextlib.contextmanager
-def _neighbour() -> Iterator[None]:
+def neighbour() -> Iterator[None]:
+    """Other work on this machine: bursts on one core."""
     child = subprocess.Popen([sys.executable, "-c", NEIGHBOUR], stdin=subprocess.PIPE)
     try:
         yield

@@ -1,8 +1,8 @@
 """`lokma compare A B`: which is more often right, which is faster, or *cannot tell*, and how many more would.
 
 Both answer the same inputs, each in a process of its own, one after the other in the order ABBA BAAB: what the
-machine does to both, and what it costs to run after the other, cancels. Six rounds, each with fresh processes on the
-same cores: two processes of one file already differ. Decided at alpha = 0.02.
+machine does to both, and what it costs to run after the other, cancels. Up to 16 rounds, each with processes of its
+own on the same cores (`benchmarks.forks`): two processes of one file already differ. Decided at alpha = 0.02.
 
 >>> compare("bundles/food:onnx-fp32", "bundles/food:onnx-int8")["latency"]["answer"]      # doctest: +SKIP
 'B'
@@ -15,6 +15,7 @@ import functools
 import itertools
 import os
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
+from benchmarks.forks import Popen, forks
 from benchmarks.verdicts import Quad, accuracy_verdict, latency_verdict, sentences, verdict
 from edge_runtime import engines, worker
 from edge_runtime.bundle import Bundle, open_bundle
@@ -29,9 +31,10 @@ from edge_runtime.errors import BadRequest, LokmaError
 
 __all__ = ["compare", "race", "races", "sentences", "verdict"]
 
-BLOCK_NS, MAX_QUADS, WARM_UP, ROUNDS = 1_500_000, 4000, 10, 6
+BLOCK_NS, MAX_QUADS, WARM_UP = 1_500_000, 4000, 10
+LEAST_ROUNDS, ROUNDS = 6, 16
 CLOSING = 0.08  # the share of a round that ending its processes takes
-Start = Callable[[], worker.Worker]
+Start = Callable[[Popen], worker.Worker]
 MIN_ID = 8  # letters of a record's id
 
 
@@ -68,41 +71,47 @@ def compare(
     count = threads or engines.default_threads()
     with golden_inputs(one) as inputs:
         found: dict[str, Any] = {}
-        starts = [functools.partial(worker.device, bundle.source.path, artifact, count)
+        starts = [functools.partial(worker.device, bundle.source.path, artifact, count, None)
                   for bundle, artifact in ((one, first), (other, second))]  # fmt: skip
         found["latency"] = latency_verdict(races(starts[0], starts[1], inputs, seconds, count))
         if accuracy:
-            with starts[0]() as left, starts[1]() as right:
+            with starts[0](subprocess.Popen) as left, starts[1](subprocess.Popen) as right:
                 found["accuracy"] = _answers(one, (left, right), data)
     return {"a": a, "b": b, "threads": count, **found}
 
 
 def races(a: Start, b: Start, inputs: Sequence[Any], seconds: float, threads: int) -> list[list[Quad]]:
-    """Rounds of quads, each in fresh processes, which share the same cores.
+    """Rounds of quads, each in processes of its own, which share the same cores.
 
     Args:
-        a: starts a process of one side.
+        a: starts a process of one side, by what it is given.
         b: and of the other; who is started first changes from round to round.
         inputs: taken in turn; both sides of a quad answer the same.
-        seconds: when to be done, from now on; a round takes an even share of it, and starting counts.
+        seconds: when to be done, from now on; a round takes an even share of it, and starting counts. Only the time
+            decides how many rounds there are, `LEAST_ROUNDS` to `ROUNDS`, never what they show.
         threads: of each: so many cores are theirs.
     """
-    end, rounds = time.monotonic() + seconds, []
-    for number in range(ROUNDS):
-        share = (end - time.monotonic()) / (ROUNDS - number)
-        began = time.monotonic()
-        with contextlib.ExitStack() as stack:
-            with _cores(threads):  # a process keeps the cores that it was started on
-                sides = [stack.enter_context(start()) for start in ((a, b) if number % 2 == 0 else (b, a))]
-            for child in sides:
-                child.ready()
-            left, right = sides if number % 2 == 0 else sides[::-1]
-            rounds.append(race(left, right, inputs, share * (1 - CLOSING) - (time.monotonic() - began)))
+    end, longest = time.monotonic() + seconds, 0.0
+    rounds: list[list[Quad]] = []
+    with forks() as popen:
+        while len(rounds) < ROUNDS:
+            began, number = time.monotonic(), len(rounds)
+            if number >= LEAST_ROUNDS and end - began < longest:
+                break
+            share = (end - began) / (ROUNDS - number)
+            with contextlib.ExitStack() as stack:
+                with pinned(threads):  # a process keeps the cores that it was started on
+                    sides = [stack.enter_context(start(popen)) for start in ((a, b) if number % 2 == 0 else (b, a))]
+                for child in sides:
+                    child.ready()
+                left, right = sides if number % 2 == 0 else sides[::-1]
+                rounds.append(race(left, right, inputs, share * (1 - CLOSING) - (time.monotonic() - began)))
+            longest = max(longest, time.monotonic() - began)
     return rounds
 
 
 @contextlib.contextmanager
-def _cores(count: int) -> Iterator[None]:
+def pinned(count: int) -> Iterator[None]:
     """Processes that are started inside get `count` cores of those that this one has, the last ones."""
     if not hasattr(os, "sched_setaffinity"):  # macOS, Windows
         yield

@@ -243,13 +243,16 @@ def rounds_ratio_interval(
     """
     if len(rounds) < MIN_ROUNDS or not all(rounds):
         raise ValueError(f"a ratio needs at least {MIN_ROUNDS} rounds of quads; got {len(rounds)}")
-    means = []
-    for quads in rounds:
-        ordered, cut = sorted(math.log(min(b1, b2) / min(a1, a2)) for a1, b1, b2, a2 in quads), len(quads) // 5
-        means.append(statistics.fmean(ordered[cut : len(ordered) - cut]))
+    means = [log_ratio(quads) for quads in rounds]
     centre, freedom = statistics.fmean(means), len(rounds) - 1
     half = student_t((1 + confidence) / 2, freedom) * statistics.stdev(means) / math.sqrt(len(rounds))
     return math.exp(centre), math.exp(centre - half), math.exp(centre + half)
+
+
+def log_ratio(quads: Sequence[tuple[float, float, float, float]]) -> float:
+    """The logarithm of the time of B over A's, of one pair of processes: the mean without a fifth at each end."""
+    ordered, cut = sorted(math.log(min(b1, b2) / min(a1, a2)) for a1, b1, b2, a2 in quads), len(quads) // 5
+    return statistics.fmean(ordered[cut : len(ordered) - cut])
 
 
 def student_t(p: float, freedom: int) -> float:

@@ -30,6 +30,7 @@ SPENT = ("cpu_began_ns", "cpu_ns", "wall_ns", "joules", "no_joules")
 
 
 Predict = Callable[[Any], tuple[Sequence[float], Mapping[str, int]]]
+Popen = Callable[..., Any]
 
 
 class Worker:
@@ -38,6 +39,7 @@ class Worker:
     Args:
         command: what starts the child.
         patience_s: how long it may take to get ready, and to answer what it is asked; then it is ended. None: for ever.
+        popen: starts it, called as `subprocess.Popen` is.
 
     Attributes:
         spent: by the last `ask`, see `SPENT`.
@@ -49,13 +51,15 @@ class Worker:
         EngineError: the child cannot be started (no memory, no room for what it may say).
     """
 
-    def __init__(self, command: Sequence[str], patience_s: float | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], patience_s: float | None = None, popen: Popen = subprocess.Popen
+    ) -> None:
         with contextlib.ExitStack() as opened:
             try:
                 # A pipe that nobody reads would fill up and stop the child.
                 self._said = opened.enter_context(tempfile.TemporaryFile())
                 self._spawned = time.monotonic_ns()
-                self._child = subprocess.Popen(
+                self._child = popen(
                     list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
                 )
             except OSError as error:
@@ -202,11 +206,13 @@ def killed_by(code: int) -> str | None:
         return f"it was ended by the signal {-code}"
 
 
-def device(bundle: Path, artifact: str, threads: int, patience_s: float | None = None) -> Worker:
+def device(
+    bundle: Path, artifact: str, threads: int, patience_s: float | None = None, popen: Popen = subprocess.Popen
+) -> Worker:
     """A worker that runs an artifact through this runtime."""
     # absolute: a plain name would be an installed bundle's
     command = [sys.executable, "-m", "edge_runtime.worker", str(bundle.absolute()), artifact, str(threads)]
-    return Worker(command, patience_s)
+    return Worker(command, patience_s, popen)
 
 
 def serve(import_ns: int, load_ns: int, versions: Mapping[str, str], predict: Predict, at_once: int = 1) -> None:

@@ -59,7 +59,7 @@ def test_a_drift_and_the_place_in_a_quad_cancel():
 
 
 def rounds(ratio, n=6, seed=0):
-    """Rounds of fresh processes, which differ from pair to pair by 2.3 %, as measured, for as long as they live."""
+    """Rounds of processes of their own, which differ from pair to pair by 2.3 %, as measured, while they live."""
     draw = random.Random(1000 + seed)
     return [quads(ratio * math.exp(draw.gauss(0, 0.023)), 40, 1000 * seed + number) for number in range(n)]
 
@@ -69,6 +69,14 @@ def test_the_same_twice_is_seldom_different_and_five_percent_is_mostly_found():
     slower = [verdicts.latency_verdict(rounds(1.05, seed=seed))["answer"] for seed in range(1000)]
     assert same.count("cannot tell") == 982  # 1,000 at alpha 0.02: 980
     assert (slower.count("A"), slower.count("B")) == (910, 0)
+
+
+def test_with_the_rounds_of_a_small_model_five_percent_is_always_found():
+    count = compare.ROUNDS
+    same = [verdicts.latency_verdict(rounds(1.0, count, seed))["answer"] for seed in range(400)]
+    slower = [verdicts.latency_verdict(rounds(1.05, count, seed))["answer"] for seed in range(400)]
+    assert same.count("cannot tell") == 391  # 400 at alpha 0.02: 392
+    assert (slower.count("A"), slower.count("B")) == (400, 0)
 
 
 def test_one_pair_of_processes_cannot_tell_the_file_from_the_process():
