@@ -64,13 +64,16 @@ worker.serve(0, 0, predictor.session.versions, predict)
 """
 
 
-def study(bundle: Bundle, artifact: str, threads: int, counts: Mapping[str, int]) -> list[Row]:
-    """Makes what is not on record yet, and returns the rows."""
+def study(
+    bundle: Bundle, artifact: str, threads: int, counts: Mapping[str, int], minutes: float = math.inf
+) -> list[Row]:
+    """Makes what is not on record yet, until the time is up, and returns the rows."""
+    end = time.monotonic() + 60 * minutes
     path, key = results.folder() / f"{host()['fingerprint']}.jsonl", _key(bundle, artifact, threads)
     done = _on_record(key)
     with golden_inputs(bundle) as inputs, neighbour():
         shrink(inputs)
-        while any(len(done[kind]) < counts[kind] for kind in counts):
+        while any(len(done[kind]) < counts[kind] for kind in counts) and time.monotonic() < end:
             for kind, count in counts.items():
                 # two of the same for one that is slowed, so that both see the same hours
                 for _ in range(max(1, count // min(counts.values()))):
@@ -203,13 +206,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("artifact", nargs="?", help="BUNDLE:ARTIFACT (a model of the study's own)")
     parser.add_argument("--threads", type=int, default=1, help="of each (1)")
     parser.add_argument("--comparisons", type=int, help="at most so many of each kind; too few prove nothing")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the same command goes on")
     args = parser.parse_args(argv)
     most = args.comparisons or max(COMPARISONS.values())
     try:
         path, _, artifact = (args.artifact or f"{aa_model.bundle()}:{aa_model.ARTIFACT}").rpartition(":")
         if not path:
             raise BadRequest(f"{args.artifact!r} names no bundle; give BUNDLE:ARTIFACT")
-        found = study(open_bundle(path), artifact, args.threads, {k: min(n, most) for k, n in COMPARISONS.items()})
+        counts = {kind: min(count, most) for kind, count in COMPARISONS.items()}
+        found = study(open_bundle(path), artifact, args.threads, counts, args.minutes)
     except LokmaError as error:
         sys.stderr.write(f"aa_study: {error}\n")
         return error.exit_code

@@ -34,6 +34,7 @@ worker.serve(1, 1, {}, lambda given: ((0.0,), {}))
 # the name of a study (or long budget) in its records: the command that makes them, and what its rows are about
 STUDIES = {
     "aa": ("make aa", "compare against itself: 200 A/A and 100 A/B comparisons"),
+    "forks": ("python -m benchmarks.forks_study", "compare's forked processes differ as fresh ones do"),
     "records": ("python -m benchmarks.results speed", "the main table over 20,000 and 1,000,000 records"),
     "break-even": ("python -m benchmarks.break_even", "the break-even sentence against the measured crossing"),
 }

@@ -7,7 +7,6 @@ the verdicts of `compare` would be surer than they may be. About two minutes; on
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import random
@@ -18,23 +17,27 @@ import time
 import uuid
 from collections.abc import Sequence
 
-from benchmarks import aa_model, aa_study, paired, results
+from benchmarks import aa_model, aa_study, budget, paired
 from benchmarks.compare import golden_inputs, pinned, race
-from benchmarks.environment import host
 from benchmarks.forks import Popen, forks
 from benchmarks.paired import Row
 from edge_runtime import worker
 from edge_runtime.bundle import open_bundle
-from edge_runtime.errors import LokmaError
+from edge_runtime.errors import BadRequest
 from edge_runtime.measure import log_ratio, quantile
-from train.provenance import commit
 
 STUDY, PAIRS, SECONDS, REPEATS = "forks", 80, 0.2, 2000
 MAX_RATIO = 1.2  # of the spreads: fresh over forked
 
 
 def study(pairs: int) -> list[Row]:
-    """Races the pairs, appends one record, returns its rows."""
+    """Races the pairs, appends one record, returns its rows.
+
+    Raises:
+        BadRequest: too few pairs to say how far they spread.
+    """
+    if pairs < paired.MIN_PAIRS:
+        raise BadRequest(f"{pairs} pairs of processes do not show how far they spread; give {paired.MIN_PAIRS} or more")
     bundle = open_bundle(aa_model.bundle())
     ratios: dict[str, list[float]] = {"fresh": [], "forked": []}
     starts: dict[str, list[float]] = {"fresh": [], "forked": []}
@@ -54,20 +57,9 @@ def study(pairs: int) -> list[Row]:
                     starts[kind].append(time.monotonic() - began)
                     ratios[kind].append(log_ratio(race(sides[0], sides[1], inputs, SECONDS)))
     rows = [spread_row(ratios["fresh"], ratios["forked"]), *_start_rows(starts)]
-    entry = results.record(
-        kind="study",
-        commit=commit(),
-        bundle={"name": bundle.name, "version": bundle.version},
-        artifact={"id": aa_model.ARTIFACT},
-        target="device",
-        host=host(),
-        scenario={"study": STUDY, "run": uuid.uuid4().hex, "neighbour": aa_study.SAID, "seconds": SECONDS},
-        latency_ns=[],
-        rows=rows,
-        log_ratios=ratios,
-        validity={"valid": True, "flags": []},
-    )
-    results.append([entry], results.folder() / f"{host()['fingerprint']}.jsonl")
+    scenario = {"study": STUDY, "run": uuid.uuid4().hex, "neighbour": aa_study.SAID, "seconds": SECONDS}
+    budget.keep(budget.record(scenario, rows, kind="study", bundle={"name": bundle.name, "version": bundle.version},
+                              artifact={"id": aa_model.ARTIFACT}, log_ratios=ratios))  # fmt: skip
     return rows
 
 
@@ -84,7 +76,7 @@ def spread_row(fresh: Sequence[float], forked: Sequence[float], seed: int = 0) -
     spreads = [statistics.stdev(values) for values in (fresh, forked)]
     boots = [resampled(fresh) / resampled(forked) for _ in range(REPEATS)]
     low, high = quantile(boots, 0.025), quantile(boots, 0.975)
-    holds = None if len(fresh) < paired.MIN_PAIRS else low <= MAX_RATIO and high <= MAX_RATIO + 0.05
+    holds = low <= MAX_RATIO and high <= MAX_RATIO + 0.05
     note = f"sd {spreads[0]:.2%} over {spreads[1]:.2%}; 95 %: {low:.2f} to {high:.2f}"
     return paired.row("spread of fresh pairs over that of forked ones", spreads[0] / spreads[1], MAX_RATIO, holds,
                       len(fresh), note)  # fmt: skip
@@ -99,16 +91,10 @@ def _start_rows(starts: dict[str, list[float]]) -> list[Row]:
 
 def main(argv: list[str]) -> int:
     """Runs the study, prints its rows."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.forks_study", description=__doc__.splitlines()[0])
+    parser = budget.parser("forks_study", __doc__)
     parser.add_argument("--pairs", type=int, default=PAIRS, help="of each kind (%(default)s)")
-    try:
-        found = study(parser.parse_args(argv).pairs)
-    except LokmaError as error:
-        sys.stderr.write(f"forks_study: {error}\n")
-        return error.exit_code
-    for one in found:
-        aa_study.show(one)
-    return 0 if all(one["holds"] for one in found) else 1
+    args = parser.parse_args(argv)
+    return budget.answered("forks_study", lambda: budget.show(study(args.pairs), args.json))
 
 
 if __name__ == "__main__":
