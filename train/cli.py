@@ -56,9 +56,11 @@ class Progress:
         self.stream, self.tenth, self.open = stream, -1, False
 
     def __call__(self, row: Mapping[str, Any]) -> None:
-        """Shows one row."""
+        """Shows a row's single numbers; intervals and lists stand in the run's files."""
         done, total = next(((row[a], row[b]) for a, b in (("epoch", "epochs"), ("step", "steps")) if a in row), (1, 1))
-        numbers = "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k not in ("epochs", "steps"))
+        numbers = "  ".join(
+            f"{k} {v:.4g}" for k, v in row.items() if k not in ("epochs", "steps") and isinstance(v, int | float)
+        )
         if self.stream.isatty():
             self.open = True
             print(f"\r\x1b[K{'█' * (20 * done // total):<20}  {numbers}", end="", file=self.stream, flush=True)

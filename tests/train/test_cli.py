@@ -5,7 +5,9 @@ import json
 import pytest
 
 from edge_runtime.errors import BadRequest
+from edge_runtime.spec import ImageSpec, Normalise
 from train.cli import main
+from train.pretrained import BACKBONES, Backbone
 from train.recipes import RECIPES
 
 
@@ -35,6 +37,18 @@ def test_a_run_prints_where_its_pictures_came_from_and_where_it_lies(tmp_path, c
     main(["multiclass-digits", "--epochs", "1", "--out", str(tmp_path), "--name", "one", "--json"])
     out = capsys.readouterr().out
     assert json.loads(out)["reused"] is True and json.loads(out)["arguments"]["epochs"] == 1
+
+
+def test_foodvision_shows_its_numbers_and_says_where_it_lies(monkeypatch, tmp_path, make_pictures, capsys):
+    """On noise, with a backbone of 32 pixels and random weights."""
+    monkeypatch.setenv("LOKMA_DATA", str(make_pictures(count=5)))
+    half = Normalise((127.5,) * 3, (127.5,) * 3)
+    tiny = Backbone(lambda *_: None, ImageSpec(32, 32, "bicubic"), half, "none", {"image_size": 32})
+    monkeypatch.setitem(BACKBONES, "effnet_lite0", tiny)
+    assert main(["foodvision", "--folds", "2", "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "cv_accuracy 0." in shown and "temperature" in shown and "[" not in shown.split("temperature")[0]
+    assert f"lokma export {tmp_path / 'foodvision-mini'}" in shown
 
 
 @pytest.mark.parametrize(
