@@ -275,9 +275,26 @@ def _food10() -> ImageData:
     return image_folder(given, "food10", f"LOKMA_DATA: {given}")
 
 
+def _food101() -> ImageData:
+    """Food-101, all of it: at hand, or downloaded by torchvision once."""
+    from train.food101 import write_food101
+
+    name = "food101"
+    given = _named(name)
+    if given is not None:
+        return image_folder(given, name, f"LOKMA_DATA: {given}")
+    kept = home() / "data" / name
+    if not kept.is_dir():
+        log.info("downloading Food-101 (5 GB)")
+        with whole_folder(kept) as folder:
+            write_food101(folder)
+    return image_folder(kept, name, f"downloaded by torchvision: {kept}")
+
+
 DATASETS: dict[str, Callable[[], ImageData]] = {
     "digits": _digits,
     "fashion-mnist": _fashion,
     "food10": _food10,
+    "food101": _food101,
     "foodvision-mini": _foodvision,
 }

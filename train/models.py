@@ -61,6 +61,11 @@ class EfficientNetB2(nn.Module):
         self.backbone = network.features
         self.classifier = nn.Linear(network.classifier[1].in_features, classes)
 
+    @property
+    def blocks(self) -> nn.Module:
+        """Its stages, in the order in which a picture passes them."""
+        return self.backbone
+
     def features(self, x: Tensor) -> Tensor:
         """What the classifier sees: float32 (batch, 1408)."""
         return self.backbone(x).mean((2, 3), keepdim=True).flatten(1)

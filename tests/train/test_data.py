@@ -68,7 +68,7 @@ def test_a_set_lokma_data_without_the_pictures_is_refused_and_nothing_downloaded
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
-    with pytest.raises(BadRequest, match=r"no data set 'mnist'; known: digits, fashion-mnist, food10, foodvision-mini"):
+    with pytest.raises(BadRequest, match="no data set 'mnist'; known: digits, fashion-mnist, food10, food101, f"):
         image_data("mnist")
 
 
@@ -119,6 +119,38 @@ def test_fashion_mnist_becomes_a_folder_without_pictures_of_both_splits(monkeypa
     data = image_data("fashion-mnist")
     assert data.labels == ("Bag", "T-shirt") and (len(data.train), len(data.test)) == (2, 2)
     assert image_data("fashion-mnist").sha256 == data.sha256
+
+
+def test_food_101_becomes_a_folder_without_pictures_of_both_splits(monkeypatch, tmp_path):
+    datasets = pytest.importorskip("torchvision.datasets")
+    monkeypatch.setenv("LOKMA_HOME", str(tmp_path))
+
+    class Tiny:
+        def __init__(self, root, split, download):
+            shades = {"train": (10, 20, 30, 40), "test": (40, 50)}[split]
+            names = ("pizza", "waffles", "waffles", "pizza") if split == "train" else ("pizza", "waffles")
+            self._image_files = []
+            for shade, label in zip(shades, names, strict=True):
+                path = Path(root) / "food-101" / "images" / label / f"{split}{shade}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (9, 9), shade).save(path)
+                self._image_files.append(path)
+
+    monkeypatch.setattr(datasets, "Food101", Tiny)
+    data = image_data("food101")
+    assert data.labels == ("pizza", "waffles") and (len(data.train), len(data.test)) == (3, 2)
+    assert image_data("food101") == data and [path.name for path in (tmp_path / "data").iterdir()] == ["food101"]
+
+
+def test_food_101_without_a_network_says_what_else_works(monkeypatch):
+    datasets = pytest.importorskip("torchvision.datasets")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(datasets, "Food101", refuse)
+    with pytest.raises(Missing, match=r"cannot be downloaded \(no network\); .* taken from LOKMA_DATA/food101, and"):
+        image_data("food101")
 
 
 def test_an_empty_label_folder_is_named(make_pictures):

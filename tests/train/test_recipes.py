@@ -234,7 +234,7 @@ def test_more_folds_than_pictures_of_a_label_are_refused(make_pictures, monkeypa
     from train.recipes import foodvision
 
     monkeypatch.setenv("LOKMA_DATA", str(make_pictures(count=4)))
-    with pytest.raises(BadRequest, match="folds must be at most 4, the training pictures of 'pizza'"):
+    with pytest.raises(BadRequest, match="folds must be at most 4: 'pizza' has 4 training pictures"):
         foodvision.prepare(foodvision.Args())
 
 

