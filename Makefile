@@ -94,8 +94,8 @@ client-kserve: install  ## the kserve SDK in an environment of its own, for make
 soak: install    ## ten minutes at twice the server's capacity; goes on where it was cut off
 	$(BIN)/python -m benchmarks.serving_studies soak
 
-serving-studies: cluster client-kserve  ## what serving_budget reads: a killed replica, 10,000 hostile cases, 10,000 connections, kserve's client
-	@status=0; for study in kill fuzz crowd kserve; do $(BIN)/python -m benchmarks.serving_studies $$study || status=1; done; exit $$status
+serving-studies: cluster client-kserve  ## what serving_budget reads: a killed replica, 10,000 hostile cases, 10,000 connections, other people's clients
+	@status=0; for study in kill fuzz crowd kserve triton; do $(BIN)/python -m benchmarks.serving_studies $$study || status=1; done; exit $$status
 
 aa: install      ## whether compare tells the truth: 300 comparisons, 25 minutes; goes on where it was cut off
 	$(BIN)/python -m benchmarks.aa_study

@@ -3,8 +3,8 @@
 `python -m benchmarks.serving_studies NAME`, NAME of `STUDIES`: `soak` (ten minutes at twice the capacity; a minute a
 record, so that it goes on where it was cut off), `kill` (a Ray replica, then what stands in front, killed under
 load), `fuzz` (10,000 cases of schemathesis), `crowd` (10,000 connections that say nothing), `kserve` (the SDK's client,
-after `make client-kserve`). It prints its rows and exits 1 where one does not hold; `benchmarks.serving_budget` reads
-the newest record of each and says its age.
+after `make client-kserve`), `triton` (NVIDIA's). It prints its rows and exits 1 where one does not hold;
+`benchmarks.serving_budget` reads the newest record of each and says its age.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from train.provenance import commit
 
 FOOD = Path("bundles") / "foodvision-mini"
 KSERVE = Path(".venv-kserve") / "bin" / "python"
-CLIENT = Path(__file__).resolve().parent / "cloud" / "rivals" / "kserve_client.py"
+RIVALS = Path(__file__).resolve().parent / "cloud" / "rivals"
 MINUTES, OVERLOAD, DEADLINE_MS, REJECTED_MS, GROWTH = 10, 2, 30_000, 50, 1.05
 CASES, CROWD, ALL_BACK_S = 10_000, 10_000, 30
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -303,6 +303,16 @@ def kserve() -> Found:
     """
     if not KSERVE.is_file():
         raise Missing(f"{KSERVE} is not here: make client-kserve makes it (it needs a package index)")
+    return _client("kserve's client", str(KSERVE), "kserve_client.py")
+
+
+def triton() -> Found:
+    """NVIDIA's tritonclient gets them too."""
+    return _client("tritonclient", sys.executable, "triton_client.py")
+
+
+def _client(who: str, python: str, script: str) -> Found:
+    """The answers that a client which is not ours got, JSON and binary, with 1, 2, 4, 8 and 16 at once."""
     path = bundle_path()
     bundle, predictor = open_bundle(path), load(path, "onnx-fp32", 1)
     takes, gives = bundle.spec.inputs[0], bundle.spec.outputs[0]
@@ -310,19 +320,20 @@ def kserve() -> Found:
     wanted = [np.frombuffer(predictor.session.run({takes.name: one[None]})[gives.name], np.float32) for one in given]
     shape = ",".join(map(str, takes.sample_shape))
     with served(path, "--artifact", "onnx-fp32", "--threads", "1") as (port, _):
-        command = [KSERVE, CLIENT, f"http://127.0.0.1:{port}", bundle.name, takes.name, gives.name, shape]
-        done = subprocess.run(list(map(str, command)), input=given.tobytes(), capture_output=True)
+        command = [python, str(RIVALS / script), f"127.0.0.1:{port}", bundle.name, takes.name, gives.name, shape]
+        done = subprocess.run(command, input=given.tobytes(), capture_output=True)
     if done.returncode:
-        raise EngineError(f"the kserve client failed: {done.stderr.decode(errors='replace')[-300:]}")
-    far, exact, count = 0.0, 0, 0
+        raise EngineError(f"{who} failed: {done.stderr.decode(errors='replace')[-300:]}")
+    far, exact, alone, count = 0.0, 0, 0, 0
     for line in map(json.loads, done.stdout.splitlines()):
         for answer, one in zip(line["answers"], wanted, strict=True):
             got = np.frombuffer(bytes.fromhex(answer), np.float32)
             far, count = max(far, float(np.abs(got - one).max())), count + 1
-            exact += int(line["concurrency"] == 1 and got.tobytes() == one.tobytes())
+            alone += line["concurrency"] == 1
+            exact += line["concurrency"] == 1 and got.tobytes() == one.tobytes()
     return [
-        row("kserve's client, 1 to 16 at once: largest difference of an answer", far, 1e-5, far <= 1e-5, count),
-        row("kserve's client, one at a time: equal to the bit", exact, 32, exact == 32, 32),
+        row(f"{who}, 1 to 16 at once: largest difference of an answer", far, 1e-5, far <= 1e-5 and count > 0, count),
+        row(f"{who}, one at a time: equal to the bit", exact, alone, exact == alone > 0, alone),
     ], {}
 
 
@@ -332,6 +343,7 @@ STUDIES: Mapping[str, Callable[[], Found]] = {
     "fuzz": fuzz,
     "crowd": crowd,
     "kserve": kserve,
+    "triton": triton,
 }
 
 

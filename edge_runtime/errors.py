@@ -61,4 +61,5 @@ class EngineError(LokmaError):
 
 def one_line(text: str) -> str:
     """Text for a terminal: a stranger's file may have put line breaks or terminal codes into a message."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:1000])
+    text = text[:1000]
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)

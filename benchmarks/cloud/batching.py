@@ -17,7 +17,6 @@ request that would come too late is better sent elsewhere.
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 import threading
 import time
@@ -30,10 +29,10 @@ from benchmarks.cloud.refusals import Refused
 
 QUEUE = 64  # requests: the last of them waits 2 s for a model of 30 ms
 WAIT_MS = 0.0  # batches form while one runs; who waits for more lets the processor idle
-MAX_BATCH = 16
 HANDOVER_MS = 0.6  # what a batch costs the server beside its rows: two threads take turns with a cold cache
 NEAR = 1.05  # of the lowest cost a row: a smaller batch answers sooner, and so short a look varies by a few percent
-_PROBE_S = 1.5
+_SIZES = (1, 2, 4, 8, 16)
+_PROBES, _PROBE_S = 8, 1.5
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,9 @@ class Batcher:
         self.name, self.max_batch, self.queue = name, max_batch, queue
         self._run, self._wait_s = run, max_wait_ms / 1000
         self._jobs: deque[_Job] = deque()
-        self._lock, self._idle, self._closed = threading.Lock(), True, False
-        self._came = threading.Event()
+        self._changed = threading.Condition()  # of the jobs, or that it closed
+        self._idle, self._closed = True, False
+        self._batch = _Batch()  # the one that runs
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"lokma-{name}")
         self._row_s = 0.0  # a smoothed time of one row
 
@@ -98,7 +98,7 @@ class Batcher:
         if self._closed:
             raise _going_down()
         if len(self._jobs) >= self.queue:
-            with self._lock:
+            with self._changed:
                 rows = sum(job.rows for job in self._jobs)
             seconds = str(max(1, math.ceil(rows * self._row_s)))
             raise Refused(503, f"the queue of {self.name} is full; try again later", {"Retry-After": seconds})
@@ -112,66 +112,65 @@ class Batcher:
         """
         self.refuse_full()
         job = _Job(tensor, rows, asyncio.get_running_loop().create_future())
-        with self._lock:
+        with self._changed:
             self._jobs.append(job)
             begins, self._idle = self._idle, False
+            self._changed.notify()
         if begins:
             self._go_on()
-        else:
-            self._came.set()
         return await job.future
 
     async def close(self) -> None:
         """Ends the thread after the batch that runs; what still waits is refused."""
-        with self._lock:
+        with self._changed:
             self._closed, left = True, list(self._jobs)
             self._jobs.clear()
-        self._came.set()
+            self._changed.notify()
         for job in left:
             if not job.future.done():
                 job.future.set_exception(_going_down())
         await asyncio.to_thread(self._thread.shutdown)
 
     def _go_on(self) -> None:
-        batch = _Batch()
-        self._thread.submit(self._next, batch).add_done_callback(functools.partial(self._ran, batch))
+        self._thread.submit(self._work).add_done_callback(self._ended)
 
-    def _next(self, batch: _Batch) -> memoryview:
-        """Fills a batch and runs it, in the thread."""
-        self._fill(batch)
-        if not batch.jobs:
-            return memoryview(b"")
-        jobs, rows = batch.jobs, batch.rows
-        tensor = jobs[0].tensor if len(jobs) == 1 else b"".join([job.tensor for job in jobs])
-        batch.start_ns = time.perf_counter_ns()
-        values = self._in_parts(tensor, rows)
-        batch.spent_ns = time.perf_counter_ns() - batch.start_ns
-        row_s = batch.spent_ns / 1e9 / rows
-        self._row_s = 0.8 * self._row_s + 0.2 * row_s if self._row_s else row_s
-        return values
+    def _work(self) -> None:
+        """Runs batch after batch while requests wait, in the thread."""
+        while self._fill():
+            batch = self._batch
+            jobs, rows = batch.jobs, batch.rows
+            tensor = jobs[0].tensor if len(jobs) == 1 else b"".join([job.tensor for job in jobs])
+            batch.start_ns = time.perf_counter_ns()
+            values = self._in_parts(tensor, rows)
+            batch.spent_ns = time.perf_counter_ns() - batch.start_ns
+            row_s = batch.spent_ns / 1e9 / rows
+            self._row_s = 0.8 * self._row_s + 0.2 * row_s if self._row_s else row_s
+            jobs[0].future.get_loop().call_soon_threadsafe(_hand_out, batch, values)
 
-    def _ran(self, batch: _Batch, done: Future[memoryview]) -> None:
-        """Tells the event loop, and begins the next batch, in the thread."""
-        with self._lock:
-            more = bool(self._jobs)
-            self._idle = not more
-        if batch.jobs:
-            batch.jobs[0].future.get_loop().call_soon_threadsafe(_hand_out, batch, done)
-        if more:
-            self._go_on()
+    def _ended(self, done: Future[None]) -> None:
+        """Hands an error to the batch that met it, and runs those that wait, in the thread."""
+        error = done.exception()
+        if error is None:
+            return
+        self._batch.jobs[0].future.get_loop().call_soon_threadsafe(_hand_out, self._batch, error)
+        with self._changed:
+            self._idle = not self._jobs
+            if not self._idle:
+                self._go_on()
 
-    def _fill(self, batch: _Batch) -> None:
-        """Takes the next requests that fit; those whose client gave up are left out."""
-        deadline = time.perf_counter() + self._wait_s
-        while True:
-            self._came.clear()
-            with self._lock:
-                self._take(batch)
-                full = bool(self._jobs) or batch.rows >= self.max_batch or self._closed
-            left = deadline - time.perf_counter()
-            if full or left <= 0:
-                return
-            self._came.wait(left)
+    def _fill(self) -> bool:
+        """Takes the next requests that fit, without those whose client gave up; False where none waits."""
+        self._batch = batch = _Batch()
+        with self._changed:
+            self._take(batch)
+            if self._wait_s and batch.jobs:
+                deadline = time.perf_counter() + self._wait_s
+                while not (self._jobs or self._closed or batch.rows >= self.max_batch):
+                    if not self._changed.wait(deadline - time.perf_counter()):
+                        break
+                    self._take(batch)
+            self._idle = not batch.jobs
+        return bool(batch.jobs)
 
     def _take(self, batch: _Batch) -> None:
         while self._jobs:
@@ -198,32 +197,31 @@ def _going_down() -> Refused:
     return Refused(503, "the server is going down", {"Retry-After": "1"})
 
 
-def _hand_out(batch: _Batch, done: Future[memoryview]) -> None:
-    error = done.exception()
-    values = memoryview(b"") if error else done.result()
-    width, first = len(values) // batch.rows, 0
+def _hand_out(batch: _Batch, outcome: memoryview | BaseException) -> None:
+    first = 0
     for job in batch.jobs:
-        part = values[first * width : (first + job.rows) * width]
-        first += job.rows
-        if job.future.done():
-            continue
-        if error:
-            job.future.set_exception(error)
+        last = first + job.rows
+        if job.future.done():  # its client gave up
+            pass
+        elif isinstance(outcome, BaseException):
+            job.future.set_exception(outcome)
         else:
+            width = len(outcome) // batch.rows
+            part = outcome[first * width : last * width]
             job.future.set_result(Answer(part, batch.start_ns - job.came_ns, batch.spent_ns, batch.rows))
+        first = last
 
 
 def best_batch(run: Callable[[memoryview | bytes, int], memoryview], row_bytes: int) -> int:
     """The smallest batch whose rows, hand-over included, cost nearly the least: measured here in a second or two."""
-    cost: dict[int, float] = {}
-    began, rows = time.perf_counter(), 1
-    while rows <= MAX_BATCH and time.perf_counter() - began < _PROBE_S:
-        tensor = bytes(rows * row_bytes)
-        times = []
-        for _ in range(6):  # the first is the engine's warm-up for this size
+    fastest: dict[int, float] = {}
+    ends = time.perf_counter() + _PROBE_S
+    for _ in range(_PROBES):  # in turns, so that what else this machine does meets every size
+        for rows in _SIZES:
             start = time.perf_counter()
-            run(tensor, rows)
-            times.append(time.perf_counter() - start)
-        cost[rows] = (1000 * min(times[1:]) + HANDOVER_MS) / rows
-        rows *= 2
+            if start > ends and fastest:
+                break
+            run(bytes(rows * row_bytes), rows)
+            fastest[rows] = min(time.perf_counter() - start, fastest.get(rows, math.inf))
+    cost = {rows: (1000 * spent + HANDOVER_MS) / rows for rows, spent in fastest.items()}
     return next(rows for rows, ms in cost.items() if ms <= NEAR * min(cost.values()))

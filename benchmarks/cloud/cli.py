@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import signal
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> int:
         for stop in (signal.SIGINT, signal.SIGTERM):
             signal.signal(stop, signal.SIG_IGN)  # uvicorn takes them while it runs, and repeats them after
         log.to_stderr()
+        gc.freeze()  # what was loaded is no garbage to look through again
         running.run(sockets=[listening])
     return 0
 

@@ -25,8 +25,10 @@ def answered(request_id: str, method: str, path: str, status: int, ms: float) ->
         status: of the answer.
         ms: from its head to its answer.
     """
-    line = {"time": stamp(time.time()), "level": "INFO", "said": "answered", "request_id": request_id}
-    sys.stderr.write(json.dumps({**line, "method": method, "path": path, "status": status, "ms": ms}) + "\n")
+    said = (
+        f'"said": "answered", "request_id": "{request_id}", "method": {json.dumps(method)}, "path": {json.dumps(path)}'
+    )
+    sys.stderr.write(f'{{"time": "{stamp(time.time())}", "level": "INFO", {said}, "status": {status}, "ms": {ms}}}\n')
 
 
 def to_stderr() -> None:

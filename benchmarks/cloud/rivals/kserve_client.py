@@ -1,4 +1,4 @@
-"""The kserve SDK's v2 REST client: `python kserve_client.py URL MODEL INPUT OUTPUT SHAPE < PIXELS`.
+"""The kserve SDK's v2 REST client: `python kserve_client.py HOST:PORT MODEL INPUT OUTPUT SHAPE < PIXELS`.
 
 It asks the same tensors, JSON and binary, with 1, 2, 4, 8 and 16 at once, and prints each answer's bytes in hex. It
 runs in an environment of its own (`make client-kserve`), for it pins older protobuf and pandas than this project.
@@ -13,7 +13,8 @@ import numpy as np
 from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 from kserve.protocol.infer_type import RequestedOutput
 
-url, model, name, gives, shape = *sys.argv[1:5], [int(one) for one in sys.argv[5].split(",")]
+address, model, name, gives, shape = *sys.argv[1:5], [int(one) for one in sys.argv[5].split(",")]
+url = f"http://{address}"
 given = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(-1, *shape)
 
 
