@@ -80,7 +80,7 @@ def zoo(scratch: Path) -> Found:  # noqa: ARG001
     made = [entry for entry in _here() if entry["kind"] == "zoo"]
     if not made:
         return [row("zoo: networks that pass", None, zoo_budget.MUST_PASS, None, 0, "not measured: make zoo")], {}
-    rows = zoo_budget.rows(zoo_budget.done(made, made[-1]["scenario"]["made_by"]))
+    rows = zoo_budget.rows(zoo_budget.newest(made, made[-1]["scenario"]["made_by"]))
     for one in rows:
         one |= {"name": f"zoo: {one['name']}", "note": "; ".join(filter(None, [one["note"], _age(made[-1])]))}
     return rows, {}

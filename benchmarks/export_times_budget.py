@@ -168,10 +168,10 @@ def lower_here(folder: Path, profile: bool) -> None:
 
 
 def _steps(name: str, job: Any) -> dict[str, float]:
-    """Seconds of processor time by step, in one process; what recipes share falls on the first of them."""
+    """Seconds by step, in one process; what recipes share falls on the first of them."""
     from export.lowering import lower
 
-    profile = cProfile.Profile(time.process_time)
+    profile = cProfile.Profile()
     profile.runcall(lower, name, job)
     stats = pstats.Stats(profile)
     found: Any = vars(stats)["stats"]  # place: calls, primitive calls, seconds without and with what it calls, callers

@@ -30,7 +30,7 @@ HERE = "session here"
 CONTRACT = frozenset({"normalisation", "last activation"})  # in float everywhere
 INTEGER = "before the last dequantize"
 # inputs that a board is given: emulated floats take seconds a picture, and int8 is what must be equal
-ON_BOARDS = {"xnnpack-int8": 32, "onnx-int8": 32}
+ON_BOARDS = {"xnnpack-int8": 32, "onnx-int8": 32, "xnnpack-int8-dynamic": 32}
 FEW_ON_BOARDS = 4
 
 

@@ -2,7 +2,8 @@
 
 What was lowered before is taken from `export.cache`. The rest is made in processes of its own (`export.processes`),
 as many at a time as there are cores, where the model is large enough to be worth it. The recipes of one module that
-start from one exported graph share a process, and all share what was made of the model before: its folded copy.
+start from one exported graph share a process, and all share what was made of the model before: its folded copy, and
+what its weights are rounded by.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 TOOLS = ("torch", "executorch", "torchao", "onnx", "onnxscript", "onnxruntime")  # whose versions decide a result
 SHARED = ("export.to_onnx",)  # modules whose recipes start from one graph, which takes longer than the rest
+ROUNDED = ("xnnpack-int8", "onnx-int8")  # recipes that round weights by the moments of what layers are given
 APART_FROM_BYTES = 1 << 20  # of weights: for fewer, what each process imports and warms up costs more than it saves
 
 
@@ -72,16 +74,30 @@ def _made(jobs: Mapping[str, Job]) -> Iterator[tuple[str, Lowered]]:
 
     for job in models:
         folded(job.model, job.spec)  # remembered: every child has it then
+    if sum(any(name in ROUNDED for name in group) for group in groups) > 1:
+        _round_once({id(jobs[name].model): jobs[name] for name in jobs if name in ROUNDED}.values())
     for name, packed in processes.made(groups, lambda name: pack(_called(name, jobs[name])), slots):
         yield name, unpack(packed)
+
+
+def _round_once(jobs: Collection[Job]) -> None:
+    """What weights are rounded by takes a run of every calibration input: before the fork it is made once for all."""
+    from export.rounding import moments_of
+    from train.fit import one_thread
+
+    with one_thread():
+        for job in jobs:
+            if _traceable(job.model):
+                moments_of(job.model, job.spec, job.calibration)
 
 
 def _called(name: str, job: Job) -> Lowered:
     module, function = RECIPES[name].lower.split(":")
     called: Callable[[Job], Lowered] = getattr(importlib.import_module(module), function)
+    from export.lean import lean
     from train.fit import one_thread
 
-    with one_thread():  # sums in another order round otherwise: the same everywhere gives the same file everywhere
+    with lean(), one_thread():  # sums in another order round otherwise: the same everywhere gives one file everywhere
         return called(job)
 
 

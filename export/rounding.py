@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from edge_runtime.spec import ModelSpec
 from export.contract import InGraph
@@ -152,13 +151,17 @@ def _places(module: nn.Module, given: Tensor, draw: torch.Generator) -> Tensor:
         sides = [0, 0, 0, 0] if module.padding == "valid" else [p for t in total[::-1] for p in (t // 2, t - t // 2)]
     else:
         sides = [p for p in module.padding[::-1] for _ in range(2)]
-    padded = functional.pad(given[0], sides)
-    rows = (padded.shape[1] - module.dilation[0] * (height - 1) - 1) // down + 1
-    columns = (padded.shape[2] - module.dilation[1] * (width - 1) - 1) // right + 1
+    left, above = sides[0], sides[2]
+    high, wide = given.shape[2], given.shape[3]
+    rows = (high + above + sides[3] - module.dilation[0] * (height - 1) - 1) // down + 1
+    columns = (wide + left + sides[1] - module.dilation[1] * (width - 1) - 1) // right + 1
     at = torch.randperm(rows * columns, generator=draw)[:PLACES]
-    y = (at // columns * down)[:, None] + torch.arange(height) * module.dilation[0]
-    x = (at % columns * right)[:, None] + torch.arange(width) * module.dilation[1]
-    seen = padded[:, y[:, :, None], x[:, None, :]]  # (channels, places, height, width)
+    y = (at // columns * down - above)[:, None, None] + (torch.arange(height) * module.dilation[0])[:, None]
+    x = (at % columns * right - left)[:, None, None] + torch.arange(width) * module.dilation[1]
+    flat = y.clamp(0, high - 1) * wide + x.clamp(0, wide - 1)  # one index: several times as fast as two
+    seen = given[0].flatten(1).index_select(1, flat.flatten()).unflatten(1, flat.shape)  # (channels, *flat.shape)
+    if any(sides):  # the border is not in memory: to copy all of the input for it would take longer than the rest
+        seen.masked_fill_((y < 0) | (y >= high) | (x < 0) | (x >= wide), 0.0)
     grouped = seen.reshape(module.groups, -1, len(at), height * width)
     return grouped.permute(0, 1, 3, 2).reshape(module.groups, -1, len(at))
 

@@ -37,6 +37,8 @@ from export.xnnpack_quantizer import (
     WEIGHTED,
     PictureByPicture,
     Quantizer,
+    first_layer,
+    keep_float_pads,
     layer_of,
     small_head,
     smallest,
@@ -73,6 +75,7 @@ def int8(job: Job) -> Lowered:
             prepared(contract.normalise(sample[None]))
     quantized = convert_pt2e(prepared)
     move_exported_model_to_eval(quantized)
+    keep_float_pads(quantized)
     quantization = {
         "scheme": "PT2E static, s8 activations per tensor, s8 weights per channel",
         "calibration_inputs": len(job.calibration),
@@ -87,15 +90,14 @@ def int8_dynamic(job: Job) -> Lowered:
     In a network of convolutions they are quantized too, elsewhere the linear layers only. A range for one picture is
     narrower than one for all, and nothing is rounded on the way to the next layer: EfficientNet-Lite0's outputs move
     a third as far as with ranges taken beforehand. Grouped convolutions have no such kernel and keep static ranges;
-    the smallest layers, which see the largest pictures and hold next to no weights, stay in float. Where the file
-    that comes of it does not run here, only the linear layers are quantized, and a warning says so.
+    the first and the smallest layers, which see the largest pictures and hold next to no weights, stay in float. Where
+    the file that comes of it does not run here, only the linear layers are quantized, and a warning says so.
     """
     exported = program_of(folded(job.model, job.spec), job.spec).module()
     if op_mix(job.model, job.spec).convolution > MOSTLY and not tokens_in(exported):
         try:
             return _at_run(job, exported, convolutions=True)
         except EngineError as error:
-            # seen with ExecuTorch 1.5.1 on a TinyVGG of 16 channels: "Propagating input shapes failed"
             log.warning("with its convolutions in dynamic int8 it does not run, so only linear layers are: %s", error)
     return _at_run(job, exported, convolutions=False)
 
@@ -107,7 +109,7 @@ def _at_run(job: Job, exported: fx.GraphModule, convolutions: bool) -> Lowered:
     at_run = dataclasses.replace(at_run, weight=_config().weight)
     linear = torch.ops.aten.linear.default
     if convolutions:
-        in_float = job.in_float | small_head(exported) | smallest(exported, SMALL)
+        in_float = job.in_float | first_layer(exported) | small_head(exported) | smallest(exported, SMALL)
         weights = rounded(model, spec, job.calibration, LEVELS, in_float)
         on_grid.load_state_dict({**on_grid.state_dict(), **weights})
         quantizer: XNNPACKQuantizer = PictureByPicture(at_run, _config(), in_float)

@@ -24,6 +24,8 @@ MAX_HEAD = 0.02  # of the weights
 RELUS = {aten.relu.default, aten.relu_.default}
 CONVOLUTIONS = {aten.conv1d.default, aten.conv2d.default}
 WEIGHTED = {*CONVOLUTIONS, aten.linear.default}
+PADS: dict[Any, tuple[str, ...]] = {aten.pad.default: ("constant",), aten.constant_pad_nd.default: ()}
+NEXT_TO_NOTHING = 1e-30  # beside any number that a layer adds up it rounds away
 
 
 def layer_of(node: fx.Node) -> str:
@@ -87,6 +89,19 @@ class PictureByPicture(Quantizer):
         return model
 
 
+def keep_float_pads(quantized: fx.GraphModule) -> None:
+    """Pads with next to nothing instead of nothing what goes from integers into a layer in float, in place.
+
+    ExecuTorch 1.5.1 takes every pad by zeros behind a dequantizer for one of a quantized layer and quantizes it
+    (`InsertPadQDQPass`); the float layer after it is then refused: "Weight and Input should both be quantized".
+    """
+    for node in quantized.graph.nodes:
+        zeros = node.target in PADS and set(node.args[2:]) <= {"constant", None, 0.0}
+        if zeros and all(user.target in WEIGHTED and user.args[1].op == "get_attr" for user in node.users):
+            node.args = (*node.args[:2], *PADS[node.target], NEXT_TO_NOTHING)
+    quantized.recompile()
+
+
 def groups_of(layer: fx.Node) -> int:
     """Of a convolution."""
     given: Any = layer.args[6] if len(layer.args) > 6 else layer.kwargs.get("groups", 1)
@@ -104,6 +119,15 @@ def smallest(program: fx.GraphModule, share: float) -> set[str]:
             break
         found.add(layer_of(node))
     return found
+
+
+def first_layer(program: fx.GraphModule) -> set[str]:
+    """The layer that sees the pictures.
+
+    ExecuTorch 1.5.1 cannot take the range at each run of what comes straight from the change of layout in front of it:
+    the file then stops with "Propagating input shapes failed".
+    """
+    return {layer_of(next(node for node in program.graph.nodes if node.target in WEIGHTED))}
 
 
 def tokens_in(program: fx.GraphModule) -> bool:

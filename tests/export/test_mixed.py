@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from export.lowering import entry, lower_all
+from export.lowering import entry, lower, lower_all
 from export.mixed import distance, guilty, mend, needed, replaced
 from export.recipes import Job
 from export.samples import Samples
-from tests.export.tiny import ROWS, answers, samples
+from tests.export.tiny import ROWS, answers, of_side, samples
 
 
 def verdict(answer, changed, n, recipe="onnx-int8"):
@@ -100,3 +100,29 @@ def test_without_training_side_inputs_to_decide_on_nothing_is_tried(uneven, tmp_
     artifact = entry("onnx-int8", lowered["onnx-int8"], tmp_path) | verdict("fail", 50, 1079)
     assert mend(jobs, lowered, [artifact], of(torch.zeros(0, 4)), lower_all) == {}
     assert "mixed" not in artifact["quantization"]
+
+
+def convolutions(*layers):
+    torch.manual_seed(0)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval().requires_grad_(False)
+
+
+def test_onnxruntime_leaves_the_weights_of_a_layer_in_float_alone():
+    model = convolutions(nn.Conv2d(3, 8, 3), nn.ReLU6(), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1), nn.ReLU6())
+    sizes = torch.logspace(-3, 0, 8)  # by one step for all channels, most of the first layer's are lost
+    model[2].weight.mul_(sizes[:, None, None, None])
+    model[3].weight.div_(sizes[:, None, None])
+    spec, given = of_side(16), samples(of_side(16))
+    found = lower("onnx-int8", Job(model, spec, given, given, frozenset({"2", "3"})))
+    seen, written = answers("onnx-int8", found.data, spec, given), found.stages["quantized graph"]
+    assert distance(seen, written) < 0.1 * distance(written, found.stages["graph"])
+
+
+def test_a_pad_between_integers_and_a_layer_in_float_can_be_lowered_and_pads_with_nothing():
+    layers = nn.Conv2d(3, 8, 3), nn.ReLU6(), nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(8, 8, 3), nn.ReLU6()
+    model, spec, given = convolutions(*layers, nn.Conv2d(8, 8, 1)), of_side(16), samples(of_side(16))
+    plain, mixed = (lower("xnnpack-int8", Job(model, spec, given, given, frozenset(names))) for names in ((), ("3",)))
+    assert mixed.details["quantization"]["in_float"][-1] == "3"
+    whole = mixed.stages["exported program"]
+    assert distance(answers("xnnpack-int8", mixed.data, spec, given), whole) < 0.05
+    assert len(mixed.data) > len(plain.data)

@@ -68,6 +68,15 @@ def test_dynamic_int8_of_convolutions_is_whole_on_xnnpack_and_nearer_to_float_th
     assert lowered("xnnpack-int8-dynamic", pads.eval(), of_side(32))[2] < 0.5 * static
 
 
+def test_dynamic_int8_leaves_the_layer_that_sees_the_pictures_in_float_however_many_weights_it_holds(caplog):
+    torch.manual_seed(0)
+    block = (nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), *block, nn.Flatten(), nn.Linear(16 * 64, 3))
+    _, details, drift = lowered("xnnpack-int8-dynamic", model.eval().requires_grad_(False), of_side(16))
+    assert details["quantization"]["quantized"] == "2 layers" and "0" in details["quantization"]["in_float"]
+    assert drift < 0.02 and not caplog.text
+
+
 def test_convolutions_that_do_not_run_in_dynamic_int8_leave_it_to_the_linear_layers_and_say_so(monkeypatch, caplog):
     at_run = to_executorch._at_run
 
