@@ -13,6 +13,7 @@ Times are of this machine, one thread, while the other core works on another cel
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import importlib.metadata
 import json
@@ -72,6 +73,7 @@ def measured(name: str, recipe: str) -> Outcome:
     train, test, data = zoo_models.pictures(ZOO[name].side, CALIBRATION, PICTURES)
     model = zoo_models.network(name, train[: zoo_models.STATISTICS])
     eager = output_of(InGraph(model, spec).eval(), torch.tensor(test)).numpy()
+    exact = output_of(InGraph(copy.deepcopy(model), spec).eval().double(), torch.tensor(test)).numpy()
     calibration = torch.tensor(train)
     began = time.perf_counter()
     lowered = lower(recipe, Job(model, spec, calibration, calibration[:1]))
@@ -87,6 +89,11 @@ def measured(name: str, recipe: str) -> Outcome:
         "size_bytes": len(lowered.data),
         "sha256": hashlib.sha256(lowered.data).hexdigest(),
         "parity": parity(eager, np.stack(answers[WARM_UP:])),
+        # how far eager torch itself is from the same network in double precision, and how far the file is
+        "from_float64": {
+            "eager": parity(exact, eager)["max_relative"],
+            "file": parity(exact, np.stack(answers[WARM_UP:]))["max_relative"],
+        },
         "labels_seen": len(set(eager.argmax(axis=1).tolist())),  # of 10: few would make agreement easy
         "time_share": lowered.details["delegation"]["time_share"],
         "outside": lowered.details["delegation"]["outside"],  # operator: its share of the time
@@ -140,6 +147,8 @@ def outcome(
         agrees = one["max_relative"] <= PARITY[precision] and one["same_top1"] == one["n"]
         status = "pass" if agrees else "differs"
         reason = "" if agrees else f"bound {PARITY[precision]:.0e} on the probabilities and every best label"
+        if not agrees and (apart := found.get("from_float64")):
+            reason += f"; from float64 eager is {apart['eager']:.1e} and the file {apart['file']:.1e}"
     return {"status": status, "reason": reason, "seconds": seconds, **found}
 
 
@@ -308,7 +317,8 @@ def _line(cell: Cell, entry: Mapping[str, Any]) -> str:
         f"{entry['time_share']:.0%}",
         f"{entry['lowering_s']:.0f} s",
     )
-    return f"| {cell[0]}, {side} px | {cell[1]} | {status} | {' | '.join(figures)} |"
+    said = f"{status}: {reason}" if (reason := entry["reason"]) else status
+    return f"| {cell[0]}, {side} px | {cell[1]} | {said} | {' | '.join(figures)} |"
 
 
 def main(argv: list[str]) -> int:

@@ -94,6 +94,8 @@ def test_a_cell_passes_where_it_agrees_and_differs_where_it_does_not(tmp_path):
     for parity in (AGREES | {"max_relative": 2e-4}, AGREES | {"same_top1": 63}):
         assert run_here(answering(parity=parity), tmp_path)["status"] == "differs"
         assert run_here(answering(parity=parity), tmp_path, "int8")["status"] == "runs"
+    apart = run_here(answering(parity=parity, from_float64={"eager": 3e-4, "file": 2e-4}), tmp_path)
+    assert apart["reason"].endswith("every best label; from float64 eager is 3.0e-04 and the file 2.0e-04")
 
 
 def test_a_failure_a_crash_and_a_time_out_are_outcomes_with_a_reason(tmp_path):
