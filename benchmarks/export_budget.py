@@ -58,7 +58,8 @@ def times(scratch: Path) -> Found:  # noqa: ARG001
         lacks = ", ".join(cell for cell in export_times.CELLS if cell not in cells)
         return [row(name, None, MAX_TIME, None, 0, f"not measured: {lacks}; {HOW}")], {}
     took = {cell: entry["latency_ns"][0] / 1e9 for cell, entry in cells.items()}
-    flags = sorted({flag for entry in cells.values() for flag in entry["validity"]["flags"]})
+    timed = [entry for cell, entry in cells.items() if cell != "profile"]
+    flags = sorted({flag for entry in timed for flag in entry["validity"]["flags"]})
     said = "; ".join(
         [
             "one pair",

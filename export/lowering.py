@@ -8,6 +8,7 @@ what its weights are rounded by.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -74,14 +75,21 @@ def _made(jobs: Mapping[str, Job]) -> Iterator[tuple[str, Lowered]]:
 
     for job in models:
         folded(job.model, job.spec)  # remembered: every child has it then
-    if sum(any(name in ROUNDED for name in group) for group in groups) > 1:
-        _round_once({id(jobs[name].model): jobs[name] for name in jobs if name in ROUNDED}.values())
-    for name, packed in processes.made(groups, lambda name: pack(_called(name, jobs[name])), slots):
-        yield name, unpack(packed)
+    rounding = [group for group in groups if set(group) & set(ROUNDED)]
+    prepare: Callable[[], None] | None = None
+    if len(rounding) > 1:
+        prepare = functools.partial(_round_once, {id(jobs[n].model): jobs[n] for n in jobs if n in ROUNDED}.values())
+        quick = [group for group in groups if group not in rounding]
+        groups = [*quick[:1], *rounding, *quick[1:]]  # one that needs nothing prepared goes first
+        if not quick:
+            prepare()
+            prepare = None
+    made = processes.made(groups, lambda name: pack(_called(name, jobs[name])), slots, prepare)
+    yield from ((name, unpack(packed)) for name, packed in made)
 
 
 def _round_once(jobs: Collection[Job]) -> None:
-    """What weights are rounded by takes a run of every calibration input: before the fork it is made once for all."""
+    """What weights are rounded by takes a run of every calibration input: it is made once, before others are forked."""
     from export.rounding import moments_of
     from train.fit import one_thread
 

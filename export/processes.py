@@ -41,13 +41,16 @@ def possible() -> bool:
     return sys.platform == "linux" and not (torch and torch.cuda.is_initialized())
 
 
-def made(groups: Sequence[Sequence[str]], make: Callable[[str], bytes], slots: int) -> Iterator[tuple[str, bytes]]:
+def made(
+    groups: Sequence[Sequence[str]], make: Callable[[str], bytes], slots: int, prepare: Callable[[], None] | None = None
+) -> Iterator[tuple[str, bytes]]:
     """What `make` gives for each name, as it comes; the names of a group are made in one process, in order.
 
     Args:
         groups: of names, the longest work first.
         make: called in a child; what it changes there is lost.
         slots: how many processes at a time.
+        prepare: called here while the first group is at work, before any other is started: those have what it made.
 
     Raises:
         EngineError: a child was ended from outside, or crashed; the message says how.
@@ -61,6 +64,9 @@ def made(groups: Sequence[Sequence[str]], make: Callable[[str], bytes], slots: i
                 receiver, child = _started(names, make)
                 running[receiver] = child, names
                 log.info("lowering %s", names[0])
+                if prepare is not None:
+                    prepare()
+                    prepare = None
             ready = wait(list(running))
             for receiver in [one for one in running if one in ready]:
                 child, names = running[receiver]

@@ -253,15 +253,30 @@ def _before_first_weights(graph: onnx.GraphProto) -> list[str]:
 
 def _finished(program: onnx.ModelProto, job: Job, precision: str, quantization: Details | None) -> Lowered:
     """The file, the outputs of the steps to it, and which kernels ran it on one sample here."""
-    graph, exported, _ = _to_onnx(job.model, job.spec)
     data, name = _described(program, job.spec), job.spec.inputs[0].name
-    stages = {} if exported is None else {"exported program": output_of(exported, job.probe).numpy()}
+    stages = dict(_before(job))
     if quantization:
-        stages["graph"] = _as_written(graph.SerializeToString(), name, job.probe)
-    stages["quantized graph" if quantization else "graph"] = _as_written(data, name, job.probe)
+        stages["quantized graph"] = _as_written(data, name, job.probe)
     rows = operators(data, {name: job.calibration[:1].numpy()}, precision)
     delegation = delegation_of(rows, precision).to_dict()
     return Lowered(data, {"quantization": quantization, "delegation": delegation}, stages)
+
+
+def _before(job: Job) -> Mapping[str, np.ndarray]:
+    """The outputs of the steps that all recipes share, which are taken once a model and probe."""
+    kept = _kept(job.model, job.spec)
+    if not kept or kept[0][0] is not job.probe:
+        graph, exported, _ = _to_onnx(job.model, job.spec)
+        stages = {} if exported is None else {"exported program": output_of(exported, job.probe).numpy()}
+        stages["graph"] = _as_written(graph.SerializeToString(), job.spec.inputs[0].name, job.probe)
+        kept[:] = [(job.probe, stages)]
+    return kept[0][1]
+
+
+@once_a_model
+def _kept(model: nn.Module, spec: ModelSpec) -> list[tuple[Tensor, Mapping[str, np.ndarray]]]:
+    del model, spec
+    return []
 
 
 def _as_written(data: bytes, name: str, probe: Tensor) -> np.ndarray:

@@ -131,6 +131,14 @@ def test_a_store_that_cannot_be_written_costs_nothing_but_time(monkeypatch, tmp_
     assert cache.get("one") is None
 
 
+def test_what_is_prepared_while_the_first_works_is_there_for_all_others():
+    prepared = []
+    found = dict(
+        processes.made([["a"], ["b"], ["c"]], lambda _: str(prepared).encode(), 2, lambda: prepared.append(os.getpid()))
+    )
+    assert found == {"a": b"[]", "b": f"[{os.getpid()}]".encode(), "c": f"[{os.getpid()}]".encode()}
+
+
 def test_what_goes_wrong_in_a_process_comes_back_as_itself():
     class OddError(RuntimeError):
         def __init__(self, code, text):
