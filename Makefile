@@ -4,7 +4,7 @@ BIN := .venv/bin
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test test-arm check fix wheels docs results fuzz bench-check cluster client-kserve soak serving-studies aa zoo clean
+.PHONY: help install demo test test-arm check fix wheels docs results fuzz bench-check cluster client-kserve soak serving-studies aa bench-peers zoo clean
 
 help:            ## list the commands
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -99,6 +99,10 @@ serving-studies: cluster client-kserve  ## what serving_budget reads: a killed r
 
 aa: install      ## whether compare tells the truth: 300 comparisons, 25 minutes; goes on where it was cut off
 	$(BIN)/python -m benchmarks.aa_study
+
+bench-peers: install  ## lokma beside OpenVINO, ncnn and others (extra [peers]), 40 minutes; goes on where it was cut off
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,peers]'
+	$(BIN)/python -m benchmarks.peers_budget
 
 zoo: install     ## 24 networks of torchvision through the main recipes, 90 minutes at most; goes on where it was cut off
 	$(BIN)/python -m benchmarks.zoo_budget

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import report
-from benchmarks.bench import Plan, grid
+from benchmarks.bench import grid
+from benchmarks.plan import Plan
 from benchmarks.scenarios import BOUND_NS, NAMES, PRESETS, Scenario
 from benchmarks.targets import TARGETS
 from edge_runtime.arguments import Parser
-from edge_runtime.errors import BadRequest
+from edge_runtime.errors import BadRequest, NotMeasured
 
 
 def main(argv: list[str]) -> int:
-    """Parses, measures, prints the table; 1 where something that was asked for could not be measured."""
+    """Parses, measures, prints the table; the exit code is `outcome`'s."""
     args = _parser().parse_args(argv)
     if not args.json:
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -34,7 +36,15 @@ def main(argv: list[str]) -> int:
     finally:  # also after Ctrl-C: what was measured is shown
         if records and not args.json:
             print(report.whole(records))
-    return int(any("failure" in entry for entry in records))
+    return outcome(records)
+
+
+def outcome(records: Sequence[Mapping[str, Any]]) -> int:
+    """1 where something failed; what is not here to be measured (`NotMeasured`) is a row, and 3 where that is all."""
+    absent = [entry.get("failure", {}).get("what") == NotMeasured.__name__ for entry in records]
+    if any("failure" in entry and not gone for entry, gone in zip(records, absent, strict=True)):
+        return 1
+    return NotMeasured.exit_code if records and all(absent) else 0
 
 
 def _plan(args: Any) -> Plan:

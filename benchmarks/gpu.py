@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime import worker
-from edge_runtime.errors import EngineError, LokmaError, Missing
+from edge_runtime.errors import EngineError, LokmaError, NotMeasured
 
 CUDA = "CUDAExecutionProvider"
 NO_DEVICE = "not measured: no CUDA device"
@@ -25,11 +25,11 @@ def cuda_device() -> str:
     """The name of the first CUDA device, as torch sees it from a process of its own.
 
     Raises:
-        Missing: there is none.
+        NotMeasured: there is none.
     """
     done = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=120)
     if done.returncode or not done.stdout.strip():
-        raise Missing(NO_DEVICE)
+        raise NotMeasured(NO_DEVICE)
     return done.stdout.strip()
 
 

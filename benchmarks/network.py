@@ -48,7 +48,7 @@ class Profile:
 WEBPAGETEST = "WebPageTest's connectivity.ini"
 PROFILES = {
     "lan": Profile(None, 0, None, None, 0, "a veth pair of this machine, measured and not shaped"),
-    "wifi": Profile(2, 0, 40, 33, 0, "Apple's Network Link Conditioner, Wi-Fi: 1 ms each way"),
+    "wifi": Profile(2, 0, 30, 15, 0, "Firefox DevTools' throttling/profiles.js: Wi-Fi"),
     "lte": Profile(70, 0, 12, 12, 0, f"{WEBPAGETEST}: LTE"),
     "3g": Profile(300, 0, 1.6, 0.768, 0, f"{WEBPAGETEST}: 3G"),
 }

@@ -1,6 +1,7 @@
 """The records that RESULTS.md is made from: new ones take the place of what they measure again, all others stay.
 
-`python -m benchmarks.reference results/fresh/*.jsonl` puts them into `results/reference.jsonl`.
+`python -m benchmarks.reference results/fresh/*.jsonl` puts them into `results/reference.jsonl`. The single comparisons
+of the A/A study, which are many and large, stay where they are: its rows come along.
 
 >>> subject({"kind": "budget", "bundle": {"name": "b2"}, "scenario": {"budget": "runtime", "group": "predict"}})
 ('budget', 'b2', 'runtime', 'predict', None)
@@ -32,7 +33,7 @@ def merged(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -
 
 def main(argv: list[str]) -> int:
     """Merges files of fresh records into the reference."""
-    fresh = [entry for name in argv for entry in results.read(Path(name)).records]
+    fresh = [entry for name in argv for entry in results.read(Path(name)).records if "comparison" not in entry]
     if not fresh:
         sys.stderr.write("usage: python -m benchmarks.reference FRESH.jsonl…   (no whole record was found)\n")
         return 2

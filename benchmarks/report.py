@@ -241,7 +241,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1 or not Path(argv[0]).is_file():
         sys.stderr.write("usage: python -m benchmarks.report RECORDS.jsonl   (the file must exist)\n")
         return 2
-    from benchmarks import decode_drift, runtime_budget, zoo_budget  # they read this module's ratios
+    from benchmarks import decode_drift, peers_budget, runtime_budget, zoo_budget  # they read this module's ratios
 
     records = results.read(Path(argv[0])).records
     parts = (
@@ -249,6 +249,7 @@ def main(argv: list[str]) -> int:
         runtime_budget.markdown(records),
         budgets(records, left_out=("runtime",)),
         zoo_budget.markdown(records),
+        peers_budget.markdown(records),
         studies(records, left_out=(decode_drift.STUDY,)),
         answers(records),
     )

@@ -45,6 +45,10 @@ class Missing(LokmaError):
     exit_code = 3
 
 
+class NotMeasured(Missing):
+    """What was to be measured is not here (no CUDA device, no phone that posted); nothing failed."""
+
+
 class NoAnswer(LokmaError):
     """One question got no answer (a server refused it, or said nothing in time); the next one may."""
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from benchmarks import bench, figures, passes, report, results
+from benchmarks import cli as bench_cli
 from benchmarks.bench import Plan, grid
 from benchmarks.evaluation import Work, work_of
 from benchmarks.passes import Measured
@@ -96,7 +97,7 @@ def test_the_grid_goes_on_after_a_failure_and_is_resumed_without_what_is_done(fo
     assert [(e["target"], "failure" in e) for e in found] == [
         ("-", True), ("device", False), ("device", False), ("gpu", True), ("phone", True)
     ]  # fmt: skip
-    assert found[3]["failure"] == {"what": "Missing", "detail": "not measured: no CUDA device"}
+    assert found[3]["failure"] == {"what": "NotMeasured", "detail": "not measured: no CUDA device"}
     kept = results.read().records
     assert {e["id"] for e in kept} == {e["id"] for e in found}
     one = found[1]
@@ -107,6 +108,13 @@ def test_the_grid_goes_on_after_a_failure_and_is_resumed_without_what_is_done(fo
     assert "| gpu (gpu)" in text and "not measured: no CUDA device" in text and "nowhere" in text
     again = list(grid(bundles, plan, resume=True))
     assert [e["target"] for e in again] == ["-", "gpu", "phone"]
+
+
+def test_a_failure_exits_one_and_what_is_not_here_to_be_measured_does_not():
+    done, absent, failed = {}, {"failure": {"what": "NotMeasured"}}, {"failure": {"what": "NoAnswer"}}
+    cases = {0: [done, absent], 1: [done, absent, failed], 3: [absent, absent]}
+    assert {code: bench_cli.outcome(records) for code, records in cases.items()} == {0: 0, 1: 1, 3: 3}
+    assert bench_cli.outcome([]) == 0  # resumed, and all was measured before
 
 
 def test_one_bundle_that_cannot_be_opened_is_an_error(tmp_path):
