@@ -9,37 +9,30 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
-import io
-import json
 import sys
-import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import budget, efficientnet_b2, paired
+from benchmarks import budget, paired
 from benchmarks.environment import busy
 from benchmarks.paired import Row
-from benchmarks.photographs import generated
-from edge_runtime import __version__, load, store
-from edge_runtime.bundle import MANIFEST, SCHEMA_VERSION, open_bundle
+from benchmarks.phone_bundles import SEEDED, png, seeded
+from edge_runtime import load
+from edge_runtime.bundle import MANIFEST, open_bundle
 from edge_runtime.errors import Missing
-from edge_runtime.spec import ImageSpec, Label, ModelSpec, Normalise, TensorSpec
+from edge_runtime.spec import ModelSpec
 from mobile_demo import phone_site
+from mobile_demo.phone_host import Site
 from mobile_demo.screenshot import browser
-from mobile_demo.server import free_port
 from train.data import image_data
-from train.provenance import code_sha256
 
 FOOD = Path("bundles") / "foodvision-mini"
 MIN_SAME = {"onnx-fp32": 0.99, "onnx-int8": 0.97}  # from the JPEG
 MAX_PIXELS, MAX_MB, MAX_S, MAX_PAGE_BYTES, PHONES = 1, 9.5, 15.0, 100_000, 30
 MBIT_S, ROUND_TRIP_MS, SLOWER = 10, 40, 4
-SEEDED = {"efficientnet_b2": 288, "vit_b_16": 224}  # the side in pixels
 PATIENCE_MS = 240_000
 # what every question to the page needs: the page's own modules, the bundle and an open session
 OPENED = """
@@ -70,58 +63,6 @@ CHECKED = (
   return found;
 }"""
 )
-
-
-class Site:
-    """The page on a port of its own: pictures beside it, and a count of the bytes that went out.
-
-    Args:
-        bundle: the folder.
-        pictures: name -> encoded picture, served at `/pictures/NAME`.
-    """
-
-    def __init__(self, bundle: Path, pictures: dict[str, bytes] | None = None) -> None:
-        import uvicorn
-        from starlette.applications import Starlette
-        from starlette.requests import Request
-        from starlette.responses import Response
-        from starlette.routing import Route
-
-        from mobile_demo.phone_routes import HEADERS, routes
-
-        given = pictures or {}
-
-        async def picture(request: Request) -> Response:
-            return Response(given[request.path_params["name"]], headers=HEADERS)
-
-        self._records = tempfile.TemporaryDirectory(prefix="lokma-phone-")
-        page = routes([bundle], "budget", Path(self._records.name))
-        self._app = Starlette(routes=[Route("/pictures/{name}", picture), *page])
-        self.sent_bytes = 0
-        self.url = f"http://localhost:{(port := free_port())}/"
-        self._server = uvicorn.Server(
-            uvicorn.Config(self._counted, port=port, log_level="error", lifespan="off", interface="asgi3")
-        )
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-
-    async def _counted(self, scope: Any, receive: Any, send: Any) -> None:
-        async def counting(message: Any) -> None:
-            heads = sum(len(name) + len(value) + 4 for name, value in message.get("headers", ()))
-            self.sent_bytes += len(message.get("body", b"")) + heads
-            await send(message)
-
-        await self._app(scope, receive, counting)
-
-    def __enter__(self) -> Site:
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.02)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=10)
-        self._records.cleanup()
 
 
 def pictures() -> list[Row]:
@@ -227,7 +168,7 @@ def large() -> list[Row]:
     """Seeded EfficientNet-B2 and ViT-B/16 pass the page's own check."""
     found = []
     for name in SEEDED:
-        folder = seeded(name)
+        folder = seeded(name, _lowered)
         with Site(folder) as site, browser() as chromium:
             page = chromium.new_context().new_page()
             page.set_default_timeout(PATIENCE_MS)
@@ -247,98 +188,18 @@ GROUPS: dict[str, Callable[[], list[Row]]] = {
 }
 
 
-def seeded(name: str) -> Path:
-    """A bundle of one fp32 artifact of a torchvision network with seeded weights, made once and kept in the store."""
-    side = SEEDED[name]
-    code = code_sha256("export.contract", "export.to_onnx", "benchmarks.phone_budget")
-    where = store.home() / "budget" / f"phone-{name}-{code[:12]}"
-    if (where / MANIFEST).is_file():
-        return where
-    import torch
-    import torchvision
-    from PIL import Image
-
-    from edge_runtime import engines
-    from edge_runtime.predictor import Predictor
-    from export.lowering import lower
-    from export.recipes import Job
-
-    classes = len(efficientnet_b2.LABELS)
-    spec = ModelSpec(
-        name=name,
-        task="multiclass",
-        inputs=(TensorSpec("pixels", "uint8", ("batch", side, side, 3), "RGB, 0 to 255"),),
-        outputs=(TensorSpec("probabilities", "float32", ("batch", classes), "probability"),),
-        labels=tuple(Label(label, label, label) for label in efficientnet_b2.LABELS),
-        image=ImageSpec(resize=side, crop=side, filter="bicubic"),
-        normalise=Normalise((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    )
-    shots = [generated(side + 40, side + 90, seed) for seed in range(8)]
-    pixels = torch.stack([torch.frombuffer(bytearray(_cut(one, spec.image)), dtype=torch.uint8) for one in shots])
-    pixels = pixels.reshape(-1, side, side, 3)
-    if name == efficientnet_b2.NAME.replace("-", "_"):
-        model = efficientnet_b2.network(pixels)
-    else:
-        torch.manual_seed(0)
-        model = torchvision.models.get_model(name, weights=None, num_classes=classes)
-        torch.nn.init.normal_(model.heads.head.weight, std=0.5)  # torchvision starts it at 0: all answers were alike
-        model = model.eval().requires_grad_(False)
-    found = lower("onnx-fp32", Job(model, spec, pixels, pixels[:1]))
-    (where / "golden").mkdir(parents=True, exist_ok=True)
-    file = where / "onnx-fp32.onnx"
-    file.write_bytes(found.data)
-    session = engines.open_session("onnxruntime", file, None, spec.inputs, spec.outputs)
-    predictor = Predictor(spec, None, session, exact=True)  # type: ignore[arg-type]  # no bundle is there yet
-    cases = []
-    for number, shot in enumerate(shots[:3]):
-        raw, tensor = _png(shot), _png(Image.frombytes("RGB", (side, side), _cut(shot, spec.image)))
-        case = {"id": f"golden-{number}", **_kept(where, f"golden/{number}.png", raw)}
-        values = list(predictor.predict(raw).values)
-        stored = _kept(where, f"golden/{number}.tensor.png", tensor)
-        cases.append({**case, "tensor": stored, "reference": values, "outputs": {"onnx-fp32": values}})
-    predictor.close()
-    entry = {"id": "onnx-fp32", "engine": "onnxruntime", "precision": "fp32"}
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "name": name,
-        "version": 1,
-        "needs_runtime": __version__,
-        "spec": spec.to_dict(),
-        "artifacts": [{**entry, "file": file.name, "sha256": _digest(found.data), "size_bytes": len(found.data)}],
-        "golden": cases,
-        "provenance": {"seed": 0, "weights": "seeded, not trained"},
-        "licences": {},
-    }
-    (where / MANIFEST).write_text(json.dumps(manifest))
-    return where
-
-
-def _kept(where: Path, name: str, data: bytes) -> dict[str, Any]:
-    (where / name).write_bytes(data)
-    return {"file": name, "sha256": _digest(data), "size_bytes": len(data)}
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _png(picture: Any) -> bytes:
-    handle = io.BytesIO()
-    picture.save(handle, "PNG")
-    return handle.getvalue()
-
-
-def _cut(picture: Any, image: Any) -> bytes:
-    from edge_runtime.preprocess import to_pixels
-
-    return to_pixels(picture, image)
-
-
 def _decoded(path: Path, image: Any) -> bytes:
     """A picture's pixels as the runtime decodes them, without loss."""
     from edge_runtime.preprocess import open_picture
 
-    return _png(open_picture(path, image, exact=True))
+    return png(open_picture(path, image, exact=True))
+
+
+def _lowered(model: Any, spec: ModelSpec, pixels: Any) -> bytes:
+    from export.lowering import lower
+    from export.recipes import Job
+
+    return lower("onnx-fp32", Job(model, spec, pixels, pixels[:1])).data
 
 
 def _food() -> Path:

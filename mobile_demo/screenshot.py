@@ -1,6 +1,7 @@
-"""A picture of the dashboard: `python -m mobile_demo.screenshot OUT.png [--lang tr] [--width 1440]`.
+"""A picture of the dashboard, or with `--phone BUNDLE` of the phone page and its answer to our own picture of a seven.
 
-It makes the README's picture, so that the picture cannot drift from the page. Needs Playwright
+`python -m mobile_demo.screenshot OUT.png [--lang tr] [--width 1440]` makes the README's pictures, so that they cannot
+drift from the pages. Needs Playwright
 (`pip install playwright`) and a Chromium, its own or the system's.
 """
 
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
+from edge_runtime import examples
 from edge_runtime.errors import LokmaError, Missing
+from mobile_demo.phone_host import Site
 from mobile_demo.server import free_port, serve
 from mobile_demo.words import LANGUAGES
 
@@ -32,6 +35,7 @@ ARGUMENTS = (
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 HEIGHT = 900
+PHONE_WIDTH, PHONE_HEIGHT = 390, 844
 DRAWN_WITHIN_MS = 60_000
 
 
@@ -113,6 +117,29 @@ def take(out: Path, records: Path, bundles: Path, language: str, width: int, dar
         page.screenshot(path=str(out))
 
 
+def take_phone(out: Path, bundle: Path, language: str, dark: bool) -> None:
+    """Serves the phone page with a bundle of pictures, shows it the example's seven, takes the picture.
+
+    Raises:
+        Missing: Playwright, Chromium or onnxruntime-web is not here.
+    """
+    with browser() as opened, Site(bundle) as site:
+        context = opened.new_context(
+            viewport={"width": PHONE_WIDTH, "height": PHONE_HEIGHT},
+            color_scheme="dark" if dark else "light",
+            device_scale_factor=2,
+        )
+        page = context.new_page()
+        page.set_default_timeout(DRAWN_WITHIN_MS)
+        page.goto(f"{site.url}?lang={language}")
+        page.locator("html[data-ready=yes]").wait_for()
+        page.locator("#choose").set_input_files(str(examples.path("seven.png")))
+        page.locator("#answer:not([hidden])").wait_for()
+        page.wait_for_timeout(300)  # its picture is drawn
+        out.parent.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(out), full_page=True)
+
+
 def main(argv: list[str]) -> int:
     """Parses and takes."""
     parser = argparse.ArgumentParser(prog="python -m mobile_demo.screenshot", description=__doc__.splitlines()[0])
@@ -121,11 +148,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--width", type=int, default=1440, help="of the window in pixels (1440)")
     parser.add_argument("--dark", action="store_true", help="the dark theme")
     parser.add_argument("--bundle", help="the bundle to show (the one measured last)")
+    parser.add_argument("--phone", type=Path, metavar="BUNDLE", help="the phone page with this bundle instead")
     parser.add_argument("--results", type=Path, help="a folder of records (LOKMA_RESULTS, else results)")
     parser.add_argument("--bundles", type=Path, help="a folder of bundles (LOKMA_BUNDLES, else bundles)")
     args = parser.parse_args(argv)
     bundles = args.bundles or Path(os.environ.get("LOKMA_BUNDLES") or "bundles")
     try:
+        if args.phone:
+            take_phone(args.out, args.phone, args.lang, args.dark)
+            return 0
         take(args.out, args.results or results.folder(), bundles, args.lang, args.width, args.dark, args.bundle)
     except LokmaError as error:
         print(f"screenshot: {error}", file=sys.stderr)  # noqa: T201

@@ -148,6 +148,24 @@ TEXTS = {
         "Başa baş noktası (ortancalardan modellendi): yok. Ağ hiç olmasa bile yalnızca sunucu {server} sürüyor, cihaz "
         "{own}.",
     ),
+    "even_measured": (
+        "Break-even, measured: from a round trip of **{at}** on, {device} on this device is faster than {cloud} in the "
+        "cloud (emulated links of {links}, {mbit} Mbit/s).",
+        "Başa baş noktası (ölçüldü): gidiş dönüş **{at}** ya da daha uzunsa bu cihazdaki {device}, buluttaki {cloud} "
+        "dosyasından daha hızlı (öykünülen bağlantılar: {links}, {mbit} Mbit/s).",
+    ),
+    "even_device": (
+        "Break-even, measured: none. {device} on this device was faster than {cloud} in the cloud on every link, even "
+        "with a round trip of {first} (emulated links up to {last}, {mbit} Mbit/s).",
+        "Başa baş noktası (ölçüldü): yok. Bu cihazdaki {device}, gidiş dönüş {first} iken bile buluttaki {cloud} "
+        "dosyasından daha hızlıydı (öykünülen bağlantılar: en çok {last}, {mbit} Mbit/s).",
+    ),
+    "even_cloud": (
+        "Break-even, measured: none up to a round trip of {last}. {cloud} in the cloud was faster than {device} on "
+        "this device on every link (emulated, {mbit} Mbit/s).",
+        "Başa baş noktası (ölçüldü): gidiş dönüş {last} olana kadar yok. Buluttaki {cloud}, her bağlantıda bu "
+        "cihazdaki {device} dosyasından daha hızlıydı (öykünülen bağlantılar, {mbit} Mbit/s).",
+    ),
     "cloud_note": (
         "Newest measurement of each server and network; what was emulated says so.",
         "Her sunucu ve ağın en yeni ölçümü; öykünülen ağ yanında yazar.",

@@ -7,6 +7,8 @@ TEXTS = {
     "ask_who": ("Who reported", "Kimler bildirdi"),
     "cores": ("{count} cores", "{count} çekirdek"),
     "reported_for": ("Measured", "Ölçülen"),
+    "and_more": ("{count} more", "{count} tane daha"),
+    "preflight": ("before measuring", "ölçümden önce"),
     "records": ("Records", "Kayıt"),
     "newest": ("Newest", "En yeni"),
     "reported_by": ("From", "Kimden"),

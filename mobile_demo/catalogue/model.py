@@ -34,6 +34,7 @@ TEXTS = {
     "figure_accuracy": ("Accuracy", "Doğruluk"),
     "figure_loss": ("Loss", "Kayıp"),
     "figure_mae": ("Mean absolute error", "Ortalama mutlak hata"),
+    "figure_correct": ("Right answers", "Doğru yanıt sayısı"),
     "figure_n": ("Inputs", "Girdi sayısı"),
     "figure_f1": ("F1", "F1"),
     "figure_micro_f1": ("F1, over all labels together", "F1, bütün etiketler birlikte"),

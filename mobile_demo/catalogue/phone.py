@@ -85,7 +85,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "phone_speed_running": ("Measuring {file} …", "Ölçülüyor: {file} …"),
     "phone_speed_sent": (
         "The numbers are on the dashboard now.",
-        "Sayılar şimdi panoda.",
+        "Sayılar şimdi gösterge sayfasında.",
     ),
     "phone_speed_kept": (
         "Half of the answers stay within p50, nine in ten within p90; n is how many there were.",
@@ -155,7 +155,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     # what waits
     "phone_outbox_kept": (
         "Records that wait on this phone: {count}. Save them to a file; the dashboard reads it.",
-        "Bu telefonda bekleyen kayıt: {count}. Dosyaya kaydet; pano onu okur.",
+        "Bu telefonda bekleyen kayıt: {count}. Dosyaya kaydet; gösterge sayfası onu okur.",
     ),
     "phone_outbox_refused": (
         "The computer did not take the records. Scan its QR code again.",

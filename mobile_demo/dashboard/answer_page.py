@@ -8,8 +8,9 @@ import streamlit as st
 
 from mobile_demo.dashboard import charts, cloud, compare, markup, views
 from mobile_demo.dashboard.answer import Answer, Question, answer
-from mobile_demo.dashboard.link import kept, told_apart
+from mobile_demo.dashboard.link import kept
 from mobile_demo.dashboard.runs import Run, Runs, runs
+from mobile_demo.dashboard.said import in_words
 from mobile_demo.dashboard.scene import Scene, chart, repeat, scene, section, table
 from mobile_demo.words import Words
 
@@ -33,7 +34,7 @@ def main() -> None:
     st.html(markup.said(views.sentence(told, words, here.here), good))
     tiles = views.tiles(told, words)
     if tiles:
-        st.html(markup.tiles(tiles, told.chosen.name if told.chosen else ""))
+        st.html(markup.tiles(tiles, views.named(told.chosen, words) if told.chosen else ""))
     section(words, "ask_why")
     table(
         ("system", "accuracy", "p90", ""),
@@ -58,7 +59,7 @@ def _choose(here: Scene) -> tuple[Runs, Run | None]:
         return Runs((), 0), None
     chosen = next(iter(known))
     if len(known) > 1:
-        named = told_apart({key: here.words.moment(known[key]) for key in known})
+        named = views.told_apart({key: here.words.moment(known[key]) for key in known})
         linked = kept("run", list(named))
         chosen = st.selectbox(here.words("run"), list(named), format_func=named.__getitem__, width=300, **linked)
     found = runs(here.records.run(here.bundle, chosen))
@@ -109,19 +110,23 @@ def _cloud(told: Answer, here: Scene) -> None:
     words = here.words
     measured, _ = here.records.newest(here.bundle, ("cloud",))
     own = told.chosen or next(iter(told.run.device), None)
-    if not measured or own is None:
-        st.markdown(words("cloud_missing"))
-    else:
-        for line in cloud.sentences(own, measured, words):
-            st.markdown(line)
-        table(cloud.KEYS, cloud.heads(words), cloud.rows(own, measured, words), words)
-        st.caption(words("cloud_note"))
-    repeat(
-        words,
+    commands = [
         f"lokma serve bundles/{here.bundle}",
         f"lokma bench bundles/{here.bundle} --on device,cloud=http://127.0.0.1:8000",
-        said="repeat" if measured else "",
-    )
+    ]
+    if not measured or own is None:
+        st.markdown(words("cloud_missing"))
+        repeat(words, *commands, said="")
+        return
+    even = cloud.crossing(here.records.studies(here.bundle, cloud.STUDY), told.run.host["fingerprint"], own.system)
+    for line in cloud.sentences(own, measured, words, reckon=even is None):
+        st.markdown(line)
+    if even is not None:
+        st.markdown(cloud.measured_even(even, words))
+        commands.append(f"python -m benchmarks.break_even bundles/{here.bundle} --device {even.device}")
+    table(cloud.KEYS, cloud.heads(words), cloud.rows(own, measured, words), words)
+    st.caption(words("cloud_note"))
+    repeat(words, *commands)
 
 
 def _trade(run: Run, here: Scene) -> None:
@@ -141,7 +146,7 @@ def _source(run: Run, unreadable: int, words: Words) -> None:
     if warning:
         st.warning(warning)
     for note in run.notes:
-        st.info(words("note", note=note))
+        st.info(words("note", note=in_words(note, words)))
     if unreadable:
         st.caption(words("unreadable", count=words.number(unreadable)))
 

@@ -14,16 +14,17 @@ from benchmarks import results
 from benchmarks.environment import host
 from edge_runtime.errors import LokmaError
 from mobile_demo.dashboard import live, markup
-from mobile_demo.dashboard.link import kept, told_apart
+from mobile_demo.dashboard.link import kept
 from mobile_demo.dashboard.scene import KEPT, Scene
 from mobile_demo.dashboard.store import Records
+from mobile_demo.dashboard.views import told_apart
 from mobile_demo.words import LANGUAGES, Words
 
 HERE = Path(__file__).resolve().parent
 EXAMPLE = "foodvision-mini"
 PAGES = ("answer", "compare", "model", "devices")
 ALL = ""  # of the devices
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 1.0
 PHONE, TOKEN = "/phone", "LOKMA_PHONE_TOKEN"  # where the phone page is mounted, and what its posts must bear
 
 

@@ -22,9 +22,10 @@ PERCENTILE_COLOURS = ("#2a9187", "#b8860b", "#b3423a")
 PRECISION_SHAPES = {"fp32": "circle", "int8": "diamond", "fp16": "triangle-up"}
 OTHER_SHAPE = "square"
 INK = {False: "#4a5463", True: "#b3bcc7"}  # of axes and legends, by dark theme: Streamlit's own is too pale
+PAPER = {False: "#ffffff", True: "#11161d"}  # the backgrounds, as `.streamlit/config.toml` has them
 WIDE_RANGE = 20  # the slowest is so many times the fastest: only a logarithmic axis still shows both
 PADDING = {"left": 0, "right": 4, "top": 6, "bottom": 0}
-NARROW = 430  # pixels of plot below which the legend takes two columns
+LETTER, SYMBOL = 7, 34  # pixels of a legend's letter, at most, and of its symbol with the room around it
 
 
 def trade(
@@ -58,7 +59,7 @@ def trade(
     systems = list(frame["system"])
     colours = [ENGINE_COLOURS.get(engine, OTHER_COLOUR) for engine in frame["engine"]]
     shapes = [PRECISION_SHAPES.get(precision, OTHER_SHAPE) for precision in frame["precision"]]
-    below = legend(min(6, len(systems)), symbolSize=110, symbolOpacity=1)
+    below = legend(systems, symbolSize=110, symbolOpacity=1)
     colour = alt.Color("system:N", scale=alt.Scale(domain=systems, range=colours), legend=below)
     shape = alt.Shape("system:N", scale=alt.Scale(domain=systems, range=shapes), legend=below)
     tooltip = [
@@ -94,7 +95,7 @@ def percentiles(points: Sequence[dict[str, Any]], words: Words, dark: bool = Fal
     """
     frame = pd.DataFrame(points)
     systems, names = list(dict.fromkeys(frame["system"])), list(dict.fromkeys(frame["percentile"]))
-    y = alt.Y("system:N", sort=systems, title=None, axis=alt.Axis(ticks=False, domain=False, labelPadding=8))
+    y = named(systems)
     x = alt.X(
         "ms:Q",
         title=words("axis_percentiles"),
@@ -111,7 +112,7 @@ def percentiles(points: Sequence[dict[str, Any]], words: Words, dark: bool = Fal
             y=y,
             x=x,
             color=alt.Color(
-                "percentile:N", scale=alt.Scale(domain=names, range=list(PERCENTILE_COLOURS)), legend=legend(3)
+                "percentile:N", scale=alt.Scale(domain=names, range=list(PERCENTILE_COLOURS)), legend=legend(names)
             ),
             tooltip=[
                 alt.Tooltip("system:N", title=words("system")),
@@ -140,7 +141,7 @@ def stages(bars: Sequence[dict[str, Any]], words: Words, dark: bool = False) -> 
         alt.Chart(frame)
         .mark_bar(height={"band": 0.62})
         .encode(
-            y=alt.Y("system:N", sort=systems, title=None, axis=alt.Axis(ticks=False, domain=False, labelPadding=8)),
+            y=named(systems),
             x=alt.X(
                 "sum(ms):Q",
                 title=words("axis_time"),
@@ -149,7 +150,7 @@ def stages(bars: Sequence[dict[str, Any]], words: Words, dark: bool = False) -> 
             color=alt.Color(
                 "stage:N",
                 scale=alt.Scale(domain=names, range=[STAGE_COLOURS[order] for order in orders]),
-                legend=legend(min(6, len(names)), symbolType="square"),
+                legend=legend(names, symbolType="square"),
             ),
             order=alt.Order("order:Q"),
             tooltip=[
@@ -163,10 +164,18 @@ def stages(bars: Sequence[dict[str, Any]], words: Words, dark: bool = False) -> 
     return inked(drawn, dark)
 
 
-def legend(columns: int, **more: Any) -> alt.Legend:
-    """A legend under the chart, of two columns on a phone."""
-    two = alt.ExprRef(f"width < {NARROW} ? 2 : {columns}")
-    return alt.Legend(title=None, orient="bottom", columns=two, offset=6, labelLimit=260, **more)
+def named(systems: Sequence[str]) -> alt.Y:
+    """An axis of systems; where one ran stands in a second line below its name, so that a phone's chart keeps room."""
+    lines = "split(replace(datum.label, ' · ', '\\n'), '\\n')"
+    axis = alt.Axis(ticks=False, domain=False, labelPadding=8, labelLimit=200, labelExpr=lines)
+    return alt.Y("system:N", sort=list(systems), title=None, axis=axis)
+
+
+def legend(names: Sequence[str], **more: Any) -> alt.Legend:
+    """A legend under the chart, in as many columns as its longest name leaves room for."""
+    entry = LETTER * max(map(len, names), default=1) + SYMBOL
+    columns = f"max(1, min({len(names)}, floor(width / {entry})))"
+    return alt.Legend(title=None, orient="bottom", columns=alt.ExprRef(columns), offset=6, labelLimit=300, **more)
 
 
 def inked(chart: Any, dark: bool) -> Any:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mobile_demo.dashboard.runs import STAGES, Measurement
-from mobile_demo.dashboard.views import Row, accuracy_cell, where
+from mobile_demo.dashboard.said import in_words
+from mobile_demo.dashboard.views import Row, accuracy_cell, named, told_apart, where
 from mobile_demo.words import Words
 
 COLUMNS = ("system", "accuracy", "p50", "p90", "p99", "cold_start", "peak_memory", "size", "valid")
@@ -21,6 +23,7 @@ AXES: dict[str, tuple[str, Callable[[Measurement], float | None]]] = {
     "size": ("tile_size", lambda one: one.size_bytes),
     "memory": ("tile_memory", lambda one: one.peak_rss_bytes),
 }
+_NETWORK = re.compile(r"the network (\S+) between")  # of a server's notes
 PERCENTILES = ("p50", "p90", "p99")
 
 
@@ -29,21 +32,20 @@ def heads(policy: bool, words: Words) -> tuple[str, ...]:
     return tuple(words("mean_return" if policy and key == "accuracy" else key) for key in COLUMNS)
 
 
-def rows(systems: Sequence[Measurement], words: Words, many: bool = False) -> list[Row]:
-    """The main table: a line a system.
-
-    Args:
-        systems: in the order of the table.
-        words: the page's language.
-        many: whether they come from several devices, which are then named.
-    """
-    return [_row(one, words, many) for one in systems]
+def rows(systems: Sequence[Measurement], words: Words) -> list[Row]:
+    """The main table: a line a system, in the order given; where several devices measured them, each is named."""
+    places = _places(systems)
+    return [_row(one, words, places[one.host] if len(places) > 1 else "") for one in systems]
 
 
-def _row(one: Measurement, words: Words, many: bool) -> Row:
+def _places(systems: Sequence[Measurement]) -> dict[str, str]:
+    return told_apart({one.host: one.cpu for one in systems})
+
+
+def _row(one: Measurement, words: Words, device: str) -> Row:
     value, under = accuracy_cell(one.accuracy, words)
     missing, interval = words("not_measured"), one.p50_interval_ns
-    place = f"{where(one, words)} · {one.cpu}" if many else where(one, words)
+    place = " · ".join(filter(None, (where(one, words), device)))
     few = words("p99_needs") if one.n < 299 else missing
     return Row(
         cells=(
@@ -58,7 +60,7 @@ def _row(one: Measurement, words: Words, many: bool) -> Row:
             words("yes" if one.valid else "no"),
         ),
         under=(
-            f"{place}; {one.notes}" if one.target == "cloud" and one.notes else place,
+            f"{place}; {in_words(one.notes, words)}" if one.target == "cloud" and one.notes else place,
             under,
             span(*interval, words) if interval else "",
             *[""] * 6,
@@ -72,11 +74,23 @@ def span(low_ns: float, high_ns: float, words: Words) -> str:
     return words.span(words.duration(low_ns), words.duration(high_ns))
 
 
-def label(one: Measurement, systems: Sequence[Measurement]) -> str:
-    """A system's name in a chart: with its target, and its device where several have it."""
-    twins = [other for other in systems if (other.system, other.target) == (one.system, one.target)]
-    place = f" · {one.cpu}" if len({other.cpu for other in twins}) > 1 else ""
-    return one.name if len(twins) < 2 else f"{one.name}{place} · {twins.index(one) + 1}"
+def labels(systems: Sequence[Measurement], words: Words, numbered: bool = True) -> dict[str, str]:
+    """The systems' names in a chart by their ids: where each ran, and over which network; twins are numbered."""
+    places = _places(systems)
+    devices: dict[tuple[str, str], set[str]] = {}
+    for one in systems:
+        devices.setdefault((one.system, one.target), set()).add(one.host)
+    found: dict[str, list[str]] = {}
+    for one in systems:
+        network = _NETWORK.search(one.notes)
+        device = places[one.host] if len(devices[one.system, one.target]) > 1 else ""
+        parts = (named(one, words), network[1] if network else "", device)
+        found.setdefault(" · ".join(filter(None, parts)), []).append(one.id)
+    return {
+        key: f"{name} ({number})" if numbered and len(alike) > 1 else name
+        for name, alike in found.items()
+        for number, key in enumerate(alike, start=1)
+    }
 
 
 def trade_points(systems: Sequence[Measurement], words: Words, axis: str = "latency") -> list[dict[str, Any]]:
@@ -85,7 +99,7 @@ def trade_points(systems: Sequence[Measurement], words: Words, axis: str = "late
     A system is on the front where none is at least as accurate at a lower cost. Times are in ms, sizes in MB; an
     interval that was not measured has the point itself as both limits.
     """
-    cost = AXES[axis][1]
+    cost, names = AXES[axis][1], labels(systems, words)
     found = [(one, float(at)) for one in systems if one.accuracy and (at := cost(one))]
     points = []
     for one, at in found:
@@ -98,7 +112,7 @@ def trade_points(systems: Sequence[Measurement], words: Words, axis: str = "late
         said = words.duration(at) if axis == "latency" else words.size(at)
         points.append(
             {
-                "system": label(one, systems),
+                "system": names[one.id],
                 "engine": one.engine,
                 "precision": one.precision,
                 "cost": at / 1e6,
@@ -117,9 +131,10 @@ def trade_points(systems: Sequence[Measurement], words: Words, axis: str = "late
 
 def stage_bars(systems: Sequence[Measurement], words: Words) -> list[dict[str, Any]]:
     """The median of each stage in milliseconds, a line a system and stage that took time, in order of happening."""
+    names = labels(systems, words)
     return [
         {
-            "system": label(one, systems),
+            "system": names[one.id],
             "stage": words(stage),
             "order": STAGES.index(stage),
             "ms": one.stages_ns[stage] / 1e6,
@@ -133,8 +148,14 @@ def stage_bars(systems: Sequence[Measurement], words: Words) -> list[dict[str, A
 
 def percentile_points(systems: Sequence[Measurement], words: Words) -> list[dict[str, Any]]:
     """p50, p90 and, where it was measured, p99 of each system, in milliseconds."""
+    names = labels(systems, words)
     return [
-        {"system": label(one, systems), "percentile": words(name), "ms": at / 1e6, "said_time": words.duration(at)}
+        {
+            "system": names[one.id],
+            "percentile": words(name),
+            "ms": at / 1e6,
+            "said_time": words.duration(at),
+        }
         for one in systems
         for name in PERCENTILES
         if (at := getattr(one, f"{name}_ns")) is not None

@@ -8,10 +8,10 @@ import streamlit as st
 
 from benchmarks.verdicts import verdict
 from mobile_demo.dashboard import charts, compare
-from mobile_demo.dashboard.devices import target_words
 from mobile_demo.dashboard.link import kept
 from mobile_demo.dashboard.runs import Measurement
 from mobile_demo.dashboard.scene import Scene, chart, repeat, scene, section, table, take
+from mobile_demo.dashboard.views import target_words, told_apart
 
 IN_CHARTS = 14
 
@@ -36,8 +36,7 @@ def main() -> None:
         return
     policy = all(one.accuracy is None or one.accuracy.right is None for one in systems)
     section(words, "ask_table")
-    many = len({one.cpu for one in systems}) > 1
-    table(compare.COLUMNS, compare.heads(policy, words), compare.rows(systems, words, many), words)
+    table(compare.COLUMNS, compare.heads(policy, words), compare.rows(systems, words), words)
     if total > len(systems):
         st.caption(words("shown_of", shown=len(systems), total=words.number(total)))
     st.caption(words("table_note"))
@@ -92,13 +91,15 @@ def _percentiles(systems: Sequence[Measurement], here: Scene) -> None:
 
 
 def _pair(systems: Sequence[Measurement], here: Scene) -> None:
-    """The paired verdict of any two measurements."""
+    """The paired verdict of any two measurements, those of the table first."""
     words = here.words
     section(words, "ask_pair")
-    if len(systems) < 2:
+    known = {one.id: one for one in (*systems, *here.records.all_of(here.bundle, here.device or None))}
+    if len(known) < 2:
         st.caption(words("pair_two"))
         return
-    named = {one.id: compare.label(one, systems) for one in systems}
+    names = compare.labels(list(known.values()), words, numbered=False)
+    named = told_apart({key: f"{names[key]} · {words.moment(one.time)}" for key, one in known.items()})
     with st.container(horizontal=True):
         a, b = (
             st.selectbox(
@@ -106,7 +107,7 @@ def _pair(systems: Sequence[Measurement], here: Scene) -> None:
                 list(named),
                 format_func=named.__getitem__,
                 width=300,
-                **kept(key, list(named), systems[place].id),
+                **kept(key, list(named), list(named)[place]),
             )
             for place, key in enumerate("ab")
         )
@@ -114,7 +115,7 @@ def _pair(systems: Sequence[Measurement], here: Scene) -> None:
     if len(both) < 2:
         st.caption(words("pair_two"))
         return
-    rows = compare.verdict_rows(verdict(*both), named[a], named[b], words)
+    rows = compare.verdict_rows(verdict(*both), names[a], names[b], words)
     table(("", "", ""), compare.verdict_heads(words), rows, words)
     st.caption(words("pair_note"))
     repeat(words, f"lokma compare {a} {b}")

@@ -12,9 +12,12 @@ from typing import Any
 
 from edge_runtime.measure import wilson
 from mobile_demo.dashboard.runs import Accuracy
+from mobile_demo.dashboard.said import in_words
 from mobile_demo.dashboard.store import Device, Field
-from mobile_demo.dashboard.views import Row, accuracy_cell
+from mobile_demo.dashboard.views import Row, accuracy_cell, target_words
 from mobile_demo.words import Words
+
+NAMED = 4  # bundles of a device; the rest are counted
 
 
 def device_heads(words: Words) -> tuple[str, ...]:
@@ -41,7 +44,7 @@ def device_rows(found: Sequence[Device], here: str, words: Words, now: datetime)
                 (
                     one.cpu,
                     words.size(one.memory_bytes) if one.memory_bytes else words("not_said"),
-                    ", ".join(one.bundles) or words("not_said"),
+                    _bundles(one, words),
                     words.number(one.records),
                     words.ago(one.newest, now),
                 ),
@@ -53,10 +56,10 @@ def device_rows(found: Sequence[Device], here: str, words: Words, now: datetime)
     return rows
 
 
-def target_words(target: str, words: Words) -> str:
-    """A target as a word."""
-    known = {"device", "eager", "gpu", "cloud", "ssh", "phone"}
-    return words(f"target_{target}") if target in known else target
+def _bundles(one: Device, words: Words) -> str:
+    more = len(one.bundles) - NAMED
+    rest = [words("and_more", count=more)] if more > 0 else []
+    return ", ".join([*one.bundles[:NAMED], *rest]) or words("not_said")
 
 
 def field_heads(words: Words) -> tuple[str, ...]:
@@ -123,11 +126,12 @@ def field_points(
 
 def finding_rows(checks: Sequence[Mapping[str, Any]], words: Words) -> list[Row]:
     """The doctor's findings: what it looked at, whether it is in order, and its own words."""
-    rows = []
+    rows, preflight = [], {"preflight": words("preflight")}
     for check in checks:
         ok = check.get("ok")
         said = words("finding_note") if ok is None else words("finding_ok" if ok else "finding_bad")
-        cells = (str(check.get("name", "?")), said, str(check.get("detail", "")))
+        name = str(check.get("name", "?"))
+        cells = (preflight.get(name, name), said, in_words(str(check.get("detail", "")), words))
         rows.append(Row(cells, ("",) * 3, numeric=(False,) * 3, marks=(None, ok, None)))
     return rows
 

@@ -10,10 +10,10 @@ from edge_runtime.doctor import doctor
 from edge_runtime.errors import LokmaError
 from mobile_demo import collector
 from mobile_demo.dashboard import devices, model_charts
-from mobile_demo.dashboard.link import told_apart
 from mobile_demo.dashboard.runs import Accuracy
 from mobile_demo.dashboard.scene import Scene, chart, repeat, scene, section, table
 from mobile_demo.dashboard.store import Device, Field
+from mobile_demo.dashboard.views import told_apart
 
 DEVICE_KEYS = ("device", "memory", "", "", "")
 FIELD_KEYS = ("", "system", "field_accuracy", "test_accuracy", "", "")

@@ -6,8 +6,7 @@ kind. `st.selectbox(label, list(named), format_func=named.__getitem__, **kept("d
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -32,14 +31,3 @@ def kept(key: str, options: Sequence[str], default: Any = None) -> dict[str, Any
 
 def _write(key: str) -> None:
     st.query_params[key] = st.session_state[key]
-
-
-def told_apart(labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels by option, those that are the same twice with the option's first characters behind them.
-
-    ```
-    told_apart({"0a1b2c": "Pi 5", "77ffee": "Pi 5", "1234": "Pixel 8"})["0a1b2c"]    # "Pi 5 · 0a1b"
-    ```
-    """
-    often = Counter(labels.values())
-    return {key: f"{label} · {key[:4]}" if often[label] > 1 else label for key, label in labels.items()}

@@ -8,13 +8,12 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from mobile_demo.dashboard.charts import INK, PADDING, inked, legend, percent, plain
+from mobile_demo.dashboard.charts import INK, PADDING, PAPER, inked, legend, named, percent, plain
 from mobile_demo.dashboard.training import Curve, figure
 from mobile_demo.words import Words
 
 LINE = "#2f7fc1"
 RIGHT, WRONG = "#2a9187", "#d9730d"
-PAPER = {False: "#ffffff", True: "#0e1117"}  # Streamlit's backgrounds, by dark theme
 HEIGHT = 190
 
 
@@ -43,8 +42,8 @@ def confusion(cells: Sequence[dict[str, Any]], words: Words, dark: bool = False)
     """The confusion matrix: the true label to the left, the answer below; numbers in the cells where there is room."""
     frame = pd.DataFrame(cells)
     names = list(dict.fromkeys(frame["truth"]))
-    frame["colour"] = [_shade(row.share, row.truth == row.answer, dark) for row in frame.itertuples()]
-    frame["ink"] = [_ink(colour) for colour in frame["colour"]]
+    frame["colour"] = [shade(row.share, row.truth == row.answer, dark) for row in frame.itertuples()]
+    frame["ink"] = [ink(colour) for colour in frame["colour"]]
     x = alt.X("answer:N", sort=names, title=words("answered"), axis=alt.Axis(labelAngle=0 if len(names) < 6 else -45))
     y = alt.Y("truth:N", sort=names, title=words("truth"))
     size = 62 if len(names) <= 6 else 36
@@ -66,7 +65,7 @@ def confusion(cells: Sequence[dict[str, Any]], words: Words, dark: bool = False)
     return inked((boxes + counts).properties(height=size * len(names) + 70, padding=PADDING), dark)
 
 
-def _shade(share: float, right: bool, dark: bool) -> str:
+def shade(share: float, right: bool, dark: bool) -> str:
     """A cell's colour: from the paper towards green (right) or orange (wrong), the further the larger its share."""
     paper, full = PAPER[dark], RIGHT if right else WRONG
     depth = 0.0 if share == 0 else 0.12 + 0.88 * share
@@ -74,11 +73,11 @@ def _shade(share: float, right: bool, dark: bool) -> str:
     return "#" + "".join(f"{value:02x}" for value in mixed)
 
 
-def _ink(colour: str) -> str:
+def ink(colour: str) -> str:
     """Black or white, whichever has the higher contrast on a colour (WCAG 2.2's relative luminance)."""
     linear = [c / 12.92 if (c := v / 255) <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for v in _rgb(colour)]
     luminance = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-    return "#111111" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#ffffff"
+    return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#ffffff"
 
 
 def _rgb(colour: str) -> tuple[int, ...]:
@@ -120,9 +119,9 @@ def field(points: Sequence[dict[str, Any]], words: Words, dark: bool = False) ->
     """Field accuracy beside test accuracy, each with its interval."""
     frame = pd.DataFrame(points)
     systems, kinds = list(dict.fromkeys(frame["system"])), list(dict.fromkeys(frame["what"]))
-    y = alt.Y("system:N", sort=systems, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=220))
+    y = named(systems)
     beside = alt.YOffset("what:N", sort=kinds)
-    colour = alt.Color("what:N", scale=alt.Scale(domain=kinds, range=[WRONG, LINE]), legend=legend(2))
+    colour = alt.Color("what:N", scale=alt.Scale(domain=kinds, range=[WRONG, LINE]), legend=legend(kinds))
     axis = alt.Axis(labelExpr=percent(words), tickCount=5)
     base = alt.Chart(frame).encode(y=y, yOffset=beside, color=colour)
     bars = base.mark_rule(strokeWidth=2).encode(

@@ -60,11 +60,7 @@ class Measurement:
     n: int
     record: Record
     notes: str = ""
-
-    @property
-    def name(self) -> str:
-        """The system's name, with its target where that is not plain from it."""
-        return self.system if self.target in ("device", "eager") else f"{self.system} · {self.target}"
+    host: str = ""  # the machine's fingerprint
 
 
 @dataclass(frozen=True)
@@ -179,6 +175,7 @@ def from_row(row: Mapping[str, Any]) -> Measurement:
         n=int(row["n"] or 0),
         record={},
         notes=str(row["notes"] or ""),
+        host=str(row["host_fingerprint"] or ""),
     )
 
 
@@ -254,6 +251,7 @@ def _measurement(record: Record) -> Measurement:
         n=int(record["n"]),
         record=record,
         notes="; ".join(map(str, record.get("notes") or [])),
+        host=str(record["host"].get("fingerprint") or ""),
     )
 
 

@@ -15,6 +15,7 @@ import streamlit as st
 
 from mobile_demo.catalogue.terms import TERMS
 from mobile_demo.dashboard import markup
+from mobile_demo.dashboard.charts import INK, PAPER
 from mobile_demo.dashboard.compare import as_csv
 from mobile_demo.dashboard.store import Records
 from mobile_demo.dashboard.views import Row
@@ -90,7 +91,8 @@ def _png(spec: str) -> Callable[[], bytes]:
         import vl_convert
 
         whole = json.loads(spec)
-        whole |= {"width": 860, "background": "white"}
+        dark = whole["config"]["axis"]["labelColor"] == INK[True]
+        whole |= {"width": 860, "background": PAPER[dark]}
         return bytes(vl_convert.vegalite_to_png(json.dumps(whole), scale=2))
 
     return made

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from edge_runtime.errors import LokmaError
-from mobile_demo.dashboard.runs import NOT_WHOLE, Measurement, from_row, moment
+from mobile_demo.dashboard.runs import NOT_WHOLE, ON_DEVICES, Measurement, from_row, moment
 
 Row = dict[str, Any]
 REMEMBERED = 500  # answers, and whole records
@@ -22,6 +23,8 @@ SHOWN = 60  # systems of the table; the rest are counted
 DEVICES = 500
 RUNS = 30  # of a bundle on a device that can be chosen
 SYSTEMS = 64  # of one run
+LISTED = 200
+STUDIES = 30  # of a bundle, of all kinds
 
 
 class Store(Protocol):
@@ -139,10 +142,11 @@ class Records:
         return sorted(found, key=lambda one: one.newest, reverse=True)[:DEVICES]
 
     def runs(self, bundle: str, device: str) -> list[tuple[str, datetime]]:
-        """The runs of a bundle on a device, newest first."""
+        """The runs of a bundle on a device: those that measured a file on one, newest first, then the others."""
         rows = self._sql(
             "SELECT run, max(time) AS newest FROM records WHERE kind = 'bench' AND bundle = ? "
-            f"AND host_fingerprint = ? AND run IS NOT NULL GROUP BY run ORDER BY newest DESC, run LIMIT {RUNS}",
+            f"AND host_fingerprint = ? AND run IS NOT NULL GROUP BY run "
+            f"ORDER BY count(*) FILTER (target IN {ON_DEVICES}) > 0 DESC, newest DESC, run LIMIT {RUNS}",
             [bundle, device],
         )
         return [(row["run"], moment(row["newest"])) for row in rows]
@@ -174,18 +178,30 @@ class Records:
             f"CASE WHEN target = 'cloud' THEN notes END ORDER BY arg_max(p50_ns, time) LIMIT {SHOWN}",
             values,
         )
-        found = []
-        for row in rows:
-            try:
-                found.append(from_row(row))
-            except NOT_WHOLE:
-                continue
-        return found, int(rows[0]["total"]) if rows else 0
+        return _measured(rows), int(rows[0]["total"]) if rows else 0
+
+    def all_of(self, bundle: str, device: str | None = None) -> list[Measurement]:
+        """The measurements of a bundle, newest first, as far as a list that is chosen from may be long."""
+        rows = self._sql(
+            "SELECT * FROM records WHERE kind = 'bench' AND bundle = ? AND p50_ns IS NOT NULL "
+            f"AND (? IS NULL OR host_fingerprint = ?) ORDER BY time DESC, id LIMIT {LISTED}",
+            [bundle, device, device],
+        )
+        return _measured(rows)
 
     def measurement(self, identifier: str) -> Measurement | None:
         """One measurement by its id."""
         rows = self._sql("SELECT * FROM records WHERE id = ?", [identifier])
         return from_row(rows[0]) if rows else None
+
+    def studies(self, bundle: str, name: str) -> list[Mapping[str, Any]]:
+        """The whole records of a study of a bundle, the newest first."""
+        rows = self._sql(
+            f"SELECT id FROM records WHERE kind = 'study' AND bundle = ? ORDER BY time DESC, id LIMIT {STUDIES}",
+            [bundle],
+        )
+        found = self.whole([row["id"] for row in rows])
+        return [one for one in found if one["scenario"].get("study") == name]
 
     def bundle_sha256(self, bundle: str) -> str:
         """The manifest's hash in the newest measurement of a bundle; empty where none has one."""
@@ -240,6 +256,15 @@ class Records:
             [fingerprint],
         )
         return self.record(rows[0]["id"]) if rows and rows[0]["id"] else None
+
+
+def _measured(rows: Sequence[Row]) -> list[Measurement]:
+    """The rows that are whole measurements."""
+    found = []
+    for row in rows:
+        with contextlib.suppress(*NOT_WHOLE):
+            found.append(from_row(row))
+    return found
 
 
 def _device(fingerprint: str, rows: Sequence[Row]) -> Device:

@@ -59,7 +59,7 @@ def _try_numbers(bundle: Bundle, here: Scene) -> None:
     with st.container(horizontal=True):
         numbers = [
             st.number_input(
-                words("number", index=index + 1),
+                dict(enumerate(bundle.spec.columns)).get(index) or words("number", index=index + 1),
                 value=value,
                 format="%.4f",
                 key=f"number-{here.folder}-{index}",

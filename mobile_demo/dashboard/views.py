@@ -9,23 +9,15 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mobile_demo.dashboard.answer import Answer, Gate, Question, Ratio, ratio
 from mobile_demo.dashboard.runs import Accuracy, Measurement, Run
+from mobile_demo.dashboard.said import NOISY, in_words
 from mobile_demo.words import Words
-
-_FLAGS = (
-    (re.compile(r"other work: (?P<busy>\d+)% of the processors busy before the run"), "flag_busy"),
-    (re.compile(r"heavy processes: (?P<names>.+)"), "flag_heavy"),
-    (re.compile(r"cpu governor is (?P<name>\S+)"), "flag_governor"),
-    (
-        re.compile(r"noisy: the later passes took (?P<low>[\d.]+) to (?P<high>[\d.]+) of the earlier ones' time"),
-        "flag_noisy",
-    ),
-)
 
 
 def demand(question: Question, words: Words) -> dict[str, str]:
@@ -142,7 +134,12 @@ def _gate(gate: Gate, chosen: bool, found: Answer, words: Words) -> Row:
     one = gate.one
     value, under = accuracy_cell(one.accuracy, words)
     return Row(
-        cells=(one.name, value, words("fps_of", fps=words.number(1e9 / one.p90_ns)), _why(gate, chosen, found, words)),
+        cells=(
+            named(one, words),
+            value,
+            words("fps_of", fps=words.number(1e9 / one.p90_ns)),
+            _why(gate, chosen, found, words),
+        ),
         under=(where(one, words), under, words("within", p90=words.duration(one.p90_ns)), ""),
         chosen=chosen,
         numeric=(False, False, False, False),
@@ -211,6 +208,28 @@ def _tile(name: str, figure: str, against: Ratio | None, words: Words) -> Tile:
     return Tile(words(name), figure, words("times_eager", ratio=said["ratio"]), interval)
 
 
+def named(one: Measurement, words: Words) -> str:
+    """A system's name, with where it ran where that is not plain from it."""
+    return one.system if one.target in ("device", "eager") else f"{one.system} · {target_words(one.target, words)}"
+
+
+def target_words(target: str, words: Words) -> str:
+    """A target as a word."""
+    known = {"device", "eager", "gpu", "cloud", "ssh", "phone"}
+    return words(f"target_{target}") if target in known else target
+
+
+def told_apart(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels by option, those that are the same twice with the option's first characters behind them.
+
+    ```
+    told_apart({"0a1b2c": "Pi 5", "77ffee": "Pi 5", "1234": "Pixel 8"})["0a1b2c"]    # "Pi 5 · 0a1b"
+    ```
+    """
+    often = Counter(labels.values())
+    return {key: f"{label} · {key[:4]}" if often[label] > 1 else label for key, label in labels.items()}
+
+
 def where(one: Measurement, words: Words) -> str:
     """Where a system ran, in words."""
     known = {"device": "on_device", "eager": "the_course", "phone": "on_a_phone", "cloud": "in_cloud", "gpu": "on_gpu"}
@@ -233,21 +252,13 @@ def flags(run: Run, words: Words) -> str:
     """
     if not run.flags and all(one.valid for one in run.systems):
         return ""
-    noisy = [found for flag in run.flags if (found := _FLAGS[-1][0].fullmatch(flag))]
-    others = [flag for flag in run.flags if not _FLAGS[-1][0].fullmatch(flag)]
-    said = [_flag(flag, words) for flag in others or ([] if noisy else [""])]
+    noisy = [found for flag in run.flags if (found := NOISY.fullmatch(flag))]
+    others = [flag for flag in run.flags if not NOISY.fullmatch(flag)]
+    said = [in_words(flag, words) or words("flag_none") for flag in others or ([] if noisy else [""])]
     if noisy:
         low, high = min(float(one["low"]) for one in noisy), max(float(one["high"]) for one in noisy)
         said.append(words("flag_noisy", low=words.number(low, 2), high=words.number(high, 2)))
     return words("flagged", flags="; ".join(said))
-
-
-def _flag(flag: str, words: Words) -> str:
-    for pattern, key in _FLAGS:
-        found = pattern.fullmatch(flag)
-        if found:
-            return words(key, **found.groupdict())
-    return flag or words("flag_none")
 
 
 def facts(run: Run, words: Words) -> list[tuple[str, str]]:

@@ -100,8 +100,9 @@ function head() {
 
 /** @param {HTMLTableSectionElement} body @param {string} name @param {number} cold @param {number} p50 @param {number} p90 @param {number} n */
 function row(body, name, cold, p50, p90, n) {
-  const line = body.insertRow();
-  line.insertCell().textContent = name;
+  const [line, file] = [body.insertRow(), document.createElement("th")];
+  Object.assign(file, { scope: "row", textContent: name });
+  line.append(file);
   for (const time of [cold, p50, p90]) put(line.insertCell(), ({ ms }) => ms(time));
   line.insertCell().textContent = String(n);
 }
@@ -123,7 +124,7 @@ async function checks({ site, bundle }) {
   list.replaceChildren();
   for (const artifact of bundle.artifacts) {
     const line = document.createElement("li");
-    line.className = "no";
+    line.className = "open";
     put(line, ({ say }) => say("check_running", { file: artifact.id }));
     list.append(line);
     const session = await openSession(site, bundle.spec, await content(bundle, artifact));

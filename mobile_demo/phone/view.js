@@ -70,7 +70,8 @@ export function spoken() {
 /** Says in a sentence what went wrong; what is not ours to explain is thrown on. @param {unknown} error */
 export function fail(error) {
   const known = error instanceof PageError ? error : new PageError("error_unknown", { said: String(error) });
-  put(at("error"), ({ say }) => say(known.key, known.values));
+  if (words) put(at("error"), ({ say }) => say(known.key, known.values));
+  else at("error").textContent = document.querySelector("template")?.content.textContent; // no words have arrived
   at("error").hidden = false;
   at("error").scrollIntoView({ block: "nearest" });
   at("loading").hidden = true;

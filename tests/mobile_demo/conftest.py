@@ -266,3 +266,16 @@ def made():
         write=write,
         food=FOOD,
     )
+
+
+@pytest.fixture(scope="session")
+def barriers():
+    """Asks axe-core for the serious and critical findings on a page of the browser."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed (extra test)")
+
+    def found(page):
+        seen = axe.Axe().run(page).response["violations"]
+        serious = [one for one in seen if one["impact"] in ("serious", "critical")]
+        return [(one["id"], node["target"]) for one in serious for node in one["nodes"]]
+
+    return found

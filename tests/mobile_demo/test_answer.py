@@ -3,9 +3,10 @@ import copy
 import pytest
 
 from benchmarks import report, results
-from mobile_demo.dashboard import markup, views
+from mobile_demo.dashboard import compare, markup, views
 from mobile_demo.dashboard.answer import Question, answer
 from mobile_demo.dashboard.runs import runs
+from mobile_demo.dashboard.said import in_words
 from mobile_demo.words import Words
 
 EN, TR = Words("en"), Words("tr")
@@ -231,3 +232,25 @@ def test_markup_escapes_what_records_say(made):
     assert not any(tag in html for tag in ("<script>", "<i>", "<b>", "<u>", '"x"', '" onerror'))
     assert "<strong>&lt;script&gt;alert(1)&lt;/script&gt;</strong>" in html
     assert "<dt>&lt;b&gt;</dt><dd>&amp;</dd>" in html
+
+
+def test_a_server_that_does_not_say_its_files_size_or_precision_has_a_row_all_the_same(made):
+    record = {**made.run()[0], "target": "cloud", "artifact": {"id": "onnx-fp32", "size_bytes": None}}
+    found = runs([*made.run()[1:], record])
+    assert found.unreadable == 0
+    far = next(one for run in found.runs for one in run.systems if one.target == "cloud")
+    assert (far.size_bytes, far.precision, far.engine) == (None, "", "")
+    assert compare.rows([far], EN)[0].cells[7] == "not measured"
+
+
+def test_flags_and_notes_are_said_in_the_pages_language_and_what_is_unknown_stays():
+    note = "server and client share this machine; the network lte between them is emulated"
+    assert in_words(note, EN) == note
+    assert in_words(note, TR) == "sunucu ve istemci aynı makinede; aralarındaki ağ öykünüldü: lte"
+    assert in_words("it lasted 1234.5 s, of 6000 s at least", TR) == "1.234,5 sn sürdü; en az 6.000 sn gerekir"
+    heavy = "heavy processes: python (98 % of a core)"
+    assert plain(in_words(heavy, TR)) == "yanında ağır süreçler çalıştı: python (bir çekirdekte %98)"
+    assert in_words("it runs on its battery; plug it in", TR) == "pilden çalışıyordu; fişe tak"
+    assert in_words("a note of tomorrow; cpu governor is powersave", TR) == (
+        "a note of tomorrow; işlemci hız yöneticisi: powersave"
+    )

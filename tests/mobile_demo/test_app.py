@@ -223,6 +223,14 @@ def test_an_older_run_can_be_chosen(made, page):
     assert "<strong>onnx-fp32</strong>" in answered(app)
 
 
+def test_a_newer_run_of_the_cloud_alone_does_not_hide_what_the_device_measured(made, page):
+    row = ("cloud", "onnxruntime", "fp32", 30.0, 147, 0.6, 142.6, 13.6)
+    cloud = made.run({"onnx-fp32": row}, seed=4)
+    cloud[0]["time"] = "2026-12-31T00:00:00+00:00"
+    made.write(page / "results", [*cloud, *made.run(seed=5)])
+    assert "<strong>xnnpack-int8</strong>" in answered(open_app("en"))
+
+
 @pytest.mark.parametrize("language", ["en", "tr"])
 def test_without_records_the_page_says_which_command_makes_them(page, language):
     app, words = open_app(language), Words(language)
@@ -358,3 +366,14 @@ def test_the_page_imports_no_torch(made, page):
     open_app("en")
     assert not {name for name in set(sys.modules) - before if name.split(".")[0] in ("torch", "train", "export")}
     assert results.read(page / "results").dropped == 0
+
+
+def test_any_two_measurements_of_a_bundle_can_be_compared_older_ones_too(made, page):
+    older = made.run({name: made.food[name] for name in ("onnx-fp32", "onnx-int8")}, seed=4)
+    for record in older:
+        record["time"] = "2026-01-02T00:00:00+00:00"
+    made.write(page / "results", [*older, *made.run(seed=5)])
+    app = open_app("en", name="compare", a=older[0]["id"], b=older[1]["id"])
+    assert app.selectbox(key="a").value == older[0]["id"]
+    assert any("2 January 2026" in one for one in app.selectbox(key="a").options)
+    assert app.code[-1].value == f"lokma compare {older[0]['id']} {older[1]['id']}"

@@ -40,7 +40,9 @@ def site(made, tmp_path_factory):
         ("en", "devices", "foodvision-mini", 1440),
     ],
 )
-def test_each_page_fits_its_width_without_console_error_foreign_request_or_barrier(site, language, name, bundle, width):
+def test_each_page_fits_its_width_without_console_error_foreign_request_or_barrier(
+    site, barriers, language, name, bundle, width
+):
     browser, url, _ = site
     context = browser.new_context(viewport={"width": width, "height": 844}, locale="en-US")
     said, asked = [], []
@@ -66,18 +68,6 @@ def test_each_page_fits_its_width_without_console_error_foreign_request_or_barri
         assert barriers(page) == []
     finally:
         context.close()
-
-
-def barriers(page):
-    """Serious and critical findings of axe-core."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed (extra test)")
-    found = axe.Axe().run(page).response["violations"]
-    return [
-        (one["id"], node["target"])
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
-    ]
 
 
 def test_the_language_switch_survives_a_reload(site):

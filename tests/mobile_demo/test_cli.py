@@ -9,9 +9,11 @@ import urllib.request
 
 import pytest
 
+from benchmarks import results
 from edge_runtime import cli as lokma
 from edge_runtime.errors import BadInput, BadRequest, Missing
-from mobile_demo import cli, screenshot
+from mobile_demo import cli, phone_site, screenshot
+from mobile_demo.phone_server import address
 from mobile_demo.server import free_port, serve
 
 pytest.importorskip("streamlit", reason="streamlit is not installed (extra demo)")
@@ -66,6 +68,31 @@ def test_the_dashboard_prints_its_url_and_ends_cleanly(page, number):
     assert (child.returncode, err) == (0, "")
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0  # the server is gone too
+
+
+def test_with_lan_both_pages_and_the_collector_answer_at_the_networks_address(page, made):
+    if not phone_site.ENGINE.is_dir():
+        pytest.skip("onnxruntime-web is not installed: npm ci")
+    made.bundle(page / "bundles")
+    (page / "results").mkdir()
+    command = [sys.executable, "-m", "edge_runtime.cli", "dashboard", "--json", "--lan", "--port", str(free_port())]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        said = json.loads(child.stdout.readline())
+        home, token = said["phone"].split("#token=")
+        assert home == f"http://{address()}:{said['url'].rsplit(':', 1)[1]}/phone/"
+        for url in (f"{home}site.json", home.removesuffix("phone/")):
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                assert answer.status == 200
+        record = {**made.field(seed=1), "time": "2026-11-25T17:00:00+00:00"}
+        post = urllib.request.Request(f"{home}api/records", json.dumps(record).encode())
+        post.add_header("Authorization", f"Bearer {token}")
+        with urllib.request.urlopen(post, timeout=20) as answer:
+            assert answer.status == 201
+    finally:
+        child.terminate()
+        child.communicate(timeout=20)
+    assert [one["kind"] for one in results.read(page / "results").records] == ["field"]
 
 
 def test_it_listens_on_this_machine_only(page):

@@ -43,3 +43,39 @@ def test_a_record_that_does_not_part_the_network_has_no_break_even(made):
     rows = cloud.rows(own, [far], EN)
     assert (rows[0].chosen, rows[0].cells[3], rows[1].cells[3]) == (True, "\u2013", "not measured")
     assert "emulated" in rows[1].under[0]
+
+
+def study(device="eager", host="0123456789ab", differences_ms=(15, 5, -5), **changed):
+    points = [
+        {"rtt_ms": 10.0 * place, "device_ns": 30e6, "cloud_ns": 30e6 - apart * 1e6}
+        for place, apart in enumerate(differences_ms)
+    ]
+    record = {"host": {"fingerprint": host}, "artifact": {"id": device}, "points": points}
+    return {**record, "scenario": {"study": "break-even", "cloud": "onnx-fp32", "mbit": 100.0}, **changed}
+
+
+def test_the_measured_break_even_lies_where_the_two_crossed_on_the_links():
+    found = cloud.crossing([study()], "0123456789ab", "onnx-int8")
+    assert found == cloud.Crossing("eager", "onnx-fp32", 0.0, 20.0, 100.0, 15.0, False)
+    assert plain(cloud.measured_even(found, EN)) == (
+        "Break-even, measured: from a round trip of **15.0 ms** on, eager on this device is faster than onnx-fp32 in "
+        "the cloud (emulated links of 0 ms to 20 ms, 100 Mbit/s)."
+    )
+    assert "gidiş dönüş **15,0 ms** ya da daha uzunsa" in plain(cloud.measured_even(found, TR))
+
+
+def test_a_measured_break_even_may_lie_nowhere_on_the_links():
+    won, lost = (cloud.crossing([study(differences_ms=d)], "0123456789ab", "eager") for d in ((-1, -9), (9, 1)))
+    assert "even with a round trip of 0 ms" in plain(cloud.measured_even(won, EN))
+    assert "none up to a round trip of 10 ms" in plain(cloud.measured_even(lost, EN))
+
+
+def test_only_this_devices_break_even_counts_and_its_own_system_comes_first():
+    studies = [study(), study("onnx-int8", differences_ms=(5, -5)), study(points=[{}]), study(scenario={})]
+    assert cloud.crossing(studies, "ffffffffffff", "eager") is None
+    assert cloud.crossing(studies, "0123456789ab", "onnx-int8").at_ms == 5.0
+    assert cloud.crossing(studies[2:], "0123456789ab", "eager") is None
+
+
+def test_where_the_break_even_was_measured_none_is_reckoned(made):
+    assert len(cloud.sentences(device(made), [measured(made, 40, 30)], EN, reckon=False)) == 1

@@ -71,13 +71,29 @@ def test_stage_bars_are_the_records_medians(made):
 
 
 def test_two_devices_of_one_system_have_names_of_their_own(made):
-    first, second = made.run(seed=1)[0], made.run(seed=2)[0]
-    second["host"] = {**second["host"], "cpu": "Pi"}
-    both = [*systems([first]), *systems([second])]
-    assert [compare.label(one, both) for one in both] == [
-        "xnnpack-int8 · AMD EPYC 7B13 · 1",
-        "xnnpack-int8 · Pi · 2",
+    first, second, third = (made.run(seed=seed)[0] for seed in (1, 2, 3))
+    second["host"] = {**second["host"], "cpu": "Pi", "fingerprint": "aaaa11112222"}
+    third["host"] = {**third["host"], "fingerprint": "bbbb11112222"}
+    two = [one for record in (first, second) for one in systems([record])]
+    assert list(compare.labels(two, EN).values()) == ["xnnpack-int8 · AMD EPYC 7B13", "xnnpack-int8 · Pi"]
+    alike = [one for record in (first, third) for one in systems([record])]
+    assert list(compare.labels(alike, EN).values()) == [
+        "xnnpack-int8 · AMD EPYC 7B13 · 0123",
+        "xnnpack-int8 · AMD EPYC 7B13 · bbbb",
     ]
+    assert [row.under[0] for row in compare.rows(alike, EN)] == [
+        "on the device · AMD EPYC 7B13 · 0123",
+        "on the device · AMD EPYC 7B13 · bbbb",
+    ]
+    twice = [one for record in (first, made.run(seed=4)[0]) for one in systems([record])]
+    assert list(compare.labels(twice, EN).values()) == ["xnnpack-int8 (1)", "xnnpack-int8 (2)"]
+
+
+def test_a_server_is_named_with_its_network_in_the_pages_language(made):
+    row = ("cloud", "onnxruntime", "fp32", 30.0, 147, 0.6, 142.6, 13.6)
+    notes = ["server and client share this machine; the network lte between them is emulated"]
+    far = systems(made.run({"onnx-fp32": row}, notes=notes))
+    assert list(compare.labels(far, TR).values()) == ["onnx-fp32 · bulut · lte"]
 
 
 @pytest.mark.parametrize("words", [EN, TR], ids=["en", "tr"])

@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -46,6 +48,39 @@ def test_the_confusion_matrix_counts_what_was_taken_for_what():
     assert [cell["share"] for cell in cells] == [0.5, 0.5, 1.0, 0.0]
     assert cells[1]["said"] == "2 *pizza* örneğinden 1 tanesine *suşi* dendi"
     model_charts.confusion(cells, TR).to_dict()
+
+
+def test_the_numbers_in_the_confusion_matrix_can_be_read_on_every_cell():
+    def luminance(colour):
+        parts = [value / 255 for value in bytes.fromhex(colour[1:])]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for dark in (False, True):
+        for share in range(101):
+            for right in (False, True):
+                colour = model_charts.shade(share / 100, right, dark)
+                low, high = sorted(map(luminance, (colour, model_charts.ink(colour))))
+                assert (high + 0.05) / (low + 0.05) >= 4.5, (colour, share, right, dark)
+
+
+def test_what_training_measured_is_named_in_the_pages_language_with_what_it_counts():
+    found = [("cv_accuracy", 0.9378), ("cv_correct", 422.0), ("cv_n", 450.0), ("test_loss", 0.1069), ("sparkle", 2.0)]
+    rows = training.result_rows(found, TR)
+    assert [(row.cells, row.under[1]) for row in rows] == [
+        (("Doğruluk (çapraz doğrulama)", "%93,8"), "422/450"),
+        (("Kayıp (test)", "0,1069"), ""),
+        (("sparkle", "2"), ""),
+    ]
+
+
+def test_no_figure_of_a_recipe_is_shown_by_its_raw_name():
+    recipes = Path(training.__file__).resolve().parents[2] / "train" / "recipes"
+    text = "".join(path.read_text(encoding="utf-8") for path in recipes.glob("*.py"))
+    lists = {"test_interval", "test_seeds", "cv_repeats_correct"}  # are no single numbers, and are not shown
+    keys = set(re.findall(r'"((?:cv|test)_[a-z0-9_]+)"', text)) - lists
+    assert "cv_accuracy" in keys
+    assert {key for key in keys if training.figure(key, TR) == key} == set()
 
 
 def test_the_most_confidently_wrong_stand_first():
