@@ -88,6 +88,12 @@ def record(scenario: Mapping[str, Any], rows: Sequence[Row], flags: Sequence[str
     return results.record(**{**fields, **more})
 
 
+def with_age(entry: Mapping[str, Any]) -> list[Row]:
+    """A record's rows; each note ends with its time and commit."""
+    age = f"measured {entry['time']} at {entry.get('commit')}"
+    return [{**one, "note": "; ".join(filter(None, [one["note"], age]))} for one in entry["rows"]]
+
+
 def keep(*records: Mapping[str, Any]) -> None:
     """Appends records to this machine's own file."""
     results.append(list(records), results.folder() / f"{host()['fingerprint']}.jsonl")

@@ -278,7 +278,7 @@ def run(scratch: Path, litserve: Path | None, rounds: int, window: float) -> Ite
 def recorded(records: Sequence[Mapping[str, Any]]) -> list[Row]:
     """The rows of the newest record of this budget, with its commit and time; [] where there is none."""
     newest = [one for one in records if one["kind"] == "budget" and one["scenario"].get("budget") == "serving"][-1:]
-    return [row for entry in newest for row in serving_studies.with_age(entry)]
+    return [row for entry in newest for row in budget.with_age(entry)]
 
 
 def _record(bundle: Any, found: Systems, rows: Sequence[Row], samples: Samples) -> None:

@@ -356,14 +356,8 @@ def recorded(records: Sequence[Mapping[str, Any]]) -> list[Row]:
             how = f"not run: python -m benchmarks.serving_studies {name}"
             rows.append(row(name, None, None, None, 0, how))
             continue
-        rows += with_age(newest[-1])
+        rows += budget.with_age(newest[-1])
     return rows
-
-
-def with_age(entry: Mapping[str, Any]) -> list[Row]:
-    """A record's rows; each note ends with its time and commit."""
-    age = f"measured {entry['time']} at {entry.get('commit')}"
-    return [{**one, "note": "; ".join(filter(None, [one["note"], age]))} for one in entry["rows"]]
 
 
 def _append(study: str, rows: Sequence[Row], samples: Mapping[str, Any], **scenario: Any) -> None:

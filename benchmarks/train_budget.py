@@ -1,7 +1,7 @@
 """What training may cost: three ratios, each against the loop that the course writes, or another library.
 
-`python -m benchmarks.train_budget [--json] [--pairs N]` runs both sides of a row in turn, each in a process of its
-own, on the same data, network, batch size and threads:
+`python -m benchmarks.train_budget [--json] [--pairs N] [--only GROUP,…]` runs both sides of a row in turn, each in a
+process of its own, on the same data, network, batch size and threads:
 
 - FoodVision Mini's head, 10 epochs on a frozen EfficientNet-Lite0: its features computed once, from an empty cache,
   against a full forward of every picture in every epoch. Both learn from 360 of the 450 training pictures and are
@@ -10,7 +10,8 @@ own, on the same data, network, batch size and threads:
   not depend on what is in them; `train.fit` against a plain DataLoader.
 - `cartpole-dqn` against stable-baselines3, read from the records of `python -m benchmarks.dqn_study`.
 
-Raw seconds are appended to the records. Exits 1 where a row does not hold. Eight minutes on two cores.
+Raw seconds are appended to the records; `--recorded` prints the newest of each row. Exits 1 where a row does not
+hold. Eight minutes on two cores.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks import budget, dqn_study, paired, results
@@ -198,6 +199,9 @@ SIDES: dict[str, tuple[Callable[[], dict[str, Any]], Callable[[], dict[str, Any]
 }
 
 
+GROUPS = (*SIDES, "dqn")
+
+
 def in_a_child(name: str, side: int) -> dict[str, Any]:
     """One side of a row in a process of its own, with an empty feature cache.
 
@@ -250,21 +254,38 @@ def _seconds(values: list[float]) -> str:
     return ", ".join(f"{value:.1f}" for value in values) + " s"
 
 
+def found(group: str, pairs: int) -> tuple[list[Row], dict[str, Any]]:
+    """The rows of a group, measured now or, for the third, read; and their record."""
+    if group in SIDES:
+        row, record = measured(group, pairs)
+        return [row], record
+    rows = dqn_study.rows(dqn_study.done(results.read().records, dqn_study.made_by()))
+    return rows, recorded(group, rows)
+
+
+def newest(group: str, records: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The rows of a group's newest record, with its commit and time; one that is open where there is none."""
+    mine = {"budget": "train", "group": group}
+    kept = [one for one in records if one["kind"] == "budget" and mine.items() <= one["scenario"].items()]
+    return budget.with_age(kept[-1]) if kept else [paired.row(group, None, None, None, 0, "not on record yet")]
+
+
 def main(argv: list[str]) -> int:
     """Measures the first two rows, reads the third, and prints all."""
-    parser = budget.parser("train_budget", __doc__)
+    parser = budget.parser("train_budget", __doc__, GROUPS)
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"of each row ({PAIRS})")
+    parser.add_argument("--recorded", action="store_true", help="measure nothing: print what was measured last")
     parser.add_argument("--side", nargs=2, metavar=("ROW", "NUMBER"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
 
     def rows() -> Iterator[Row]:
-        for name in SIDES:
-            row, record = measured(name, args.pairs)
+        for group in budget.chosen(args.only, GROUPS):
+            if args.recorded:
+                yield from newest(group, results.read().records)
+                continue
+            answers, record = found(group, args.pairs)
             budget.keep(record)
-            yield row
-        learned = dqn_study.rows(dqn_study.done(results.read().records, dqn_study.made_by()))
-        budget.keep(recorded("dqn", learned))
-        yield from learned
+            yield from answers
 
     def work() -> bool:
         if args.side:

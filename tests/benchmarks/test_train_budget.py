@@ -42,6 +42,17 @@ def test_both_sides_run_in_turn_and_every_second_is_kept(sides, tmp_path, capsys
     assert shown.startswith("## The budget: train") and shown.count("| holds ") == 2
 
 
+def test_what_was_measured_last_is_printed_again_with_its_age(sides, capsys):
+    asked, _ = sides
+    assert train_budget.main(["--only", "food", "--pairs", "2"]) == 0
+    done = len(asked)
+    capsys.readouterr()
+    assert train_budget.main(["--recorded", "--json"]) == 1  # two rows are not on record yet
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(asked) == done and [row["value"] for row in rows] == [0.1, None, None]
+    assert "; measured " in rows[0]["note"] and rows[1]["note"] == "not on record yet"
+
+
 def test_a_slow_side_or_another_accuracy_does_not_hold(sides):
     _, answers = sides
     answers["tinyvgg", 0] = (9.0, 0)
