@@ -63,11 +63,17 @@ for line in sys.stdin:
 
 @dataclass(frozen=True)
 class Systems:
-    """What takes turns: the ports of the servers, the bare session, and the largest batch."""
+    """What takes turns: the servers' ports and processes, the bare session, and the largest batch."""
 
     ports: dict[str, int]
+    running: dict[str, subprocess.Popen[str]]
     bare: Callable[[int, float], float]
     batch: int
+
+    def only(self, name: str | None) -> None:
+        """Lets one server run, or none: LitServe's workers look for requests all the time, with 7 % of the core."""
+        for one, process in self.running.items():
+            os.killpg(process.pid, signal.SIGCONT if one == name else signal.SIGSTOP)
 
 
 @contextlib.contextmanager
@@ -102,16 +108,18 @@ def systems(scratch: Path, pixels: bytes, litserve: Path | None) -> Iterator[Sys
             raise EngineError("lokma serve does not start")
         batch = said["models"][0]["max_batch"]
         ports = {"lokma": int(said["url"].rsplit(":", 1)[1]), "plain FastAPI": _free_port()}
-        started(sys.executable, RIVALS / "plain_fastapi.py", model, ports["plain FastAPI"], side)
+        plain = started(sys.executable, RIVALS / "plain_fastapi.py", model, ports["plain FastAPI"], side)
+        running = {"lokma": ours, "plain FastAPI": plain}
         if litserve is not None:
             ports["LitServe"] = _free_port()
-            started(litserve, RIVALS / "litserve_server.py", model, ports["LitServe"], side, batch)
+            command = (litserve, RIVALS / "litserve_server.py", model, ports["LitServe"], side, batch)
+            running["LitServe"] = started(*command)
         child = started(sys.executable, "-c", BARE, BUNDLE.resolve(), ARTIFACT, scratch / "pixels")
         for port in ports.values():
             _await(port)
         os.sched_setaffinity(0, {cores[-1]})
         stack.callback(os.sched_setaffinity, 0, set(cores))
-        yield Systems(ports, functools.partial(_asked, child), batch)
+        yield Systems(ports, running, functools.partial(_asked, child), batch)
 
 
 def _stop(running: subprocess.Popen[str]) -> None:
@@ -120,6 +128,8 @@ def _stop(running: subprocess.Popen[str]) -> None:
         if pipe is not None:
             pipe.close()
     running.terminate()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGCONT)
     with contextlib.suppress(subprocess.TimeoutExpired):
         running.wait(10)
     with contextlib.suppress(ProcessLookupError):
@@ -156,24 +166,29 @@ def _await(port: int, seconds: float = 60) -> None:
 
 def measured(found: Systems, requests: Mapping[str, bytes], rounds: int, window: float) -> tuple[list[Row], Samples]:
     """Throughput, p99 and the cost of the way, all systems in turns; each is asked in its own form."""
-    latencies: dict[str, list[int]] = {name: [] for name in found.ports}
+    latencies: dict[str, list[int]] = {}
 
-    def under_load(name: str) -> float:
-        came: Came = offered(found.ports[name], [requests[name]], CLIENTS, window)
-        latencies[name].extend(came.latency_ns)
+    def under_load(name: str, form: str) -> float:
+        found.only(name)
+        came: Came = offered(found.ports[name], [requests[form]], CLIENTS, window)
+        latencies.setdefault(form, []).extend(came.latency_ns)
         return came.ns_per_answer
 
     def alone() -> float:
-        return quantile(
-            [float(ns) for ns in offered(found.ports["lokma"], [requests["lokma"]], 1, window / 2).latency_ns], 0.5
-        )
+        found.only("lokma")
+        came = offered(found.ports["lokma"], [requests["lokma"]], 1, window / 2)
+        return quantile([float(ns) for ns in came.latency_ns], 0.5)
+
+    def bare(rows: int, seconds: float) -> float:
+        found.only(None)
+        return found.bare(rows, seconds)
 
     turns: dict[str, Callable[[], float]] = {
-        **{name: functools.partial(under_load, name) for name in found.ports},
-        "bare, batched": lambda: found.bare(found.batch, window),
+        **{name: functools.partial(under_load, name, name) for name in found.ports},
+        "bare, batched": functools.partial(bare, found.batch, window),
         "one client": alone,
-        "bare, one": lambda: found.bare(1, window / 2),
-        "JSON": lambda: offered(found.ports["lokma"], [requests["JSON"]], CLIENTS, window).ns_per_answer,
+        "bare, one": functools.partial(bare, 1, window / 2),
+        "JSON": functools.partial(under_load, "lokma", "JSON"),
     }
     flags = busy()
     samples = paired.rounds(turns, rounds or MIN_PAIRS, 0 if rounds else MEASURE_S)
