@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 from babel.dates import format_datetime, format_timedelta
 from babel.lists import format_list
-from babel.numbers import format_decimal, format_percent, format_scientific
+from babel.numbers import format_decimal, format_percent
 
 from mobile_demo.catalogue import CATALOGUE
 
@@ -65,7 +65,8 @@ class Words:
 
     def scientific(self, value: float) -> str:
         """A number over many orders of magnitude: `2.8E-6`."""
-        return str(format_scientific(value, "0.0E0", locale=self.language))
+        digits, exponent = f"{value:.1e}".split("e")
+        return f"{self.number(float(digits), 1)}E{int(exponent)}"
 
     def listed(self, names: Iterable[str]) -> str:
         """Names as a sentence lists them: `a, b and c`."""

@@ -45,7 +45,8 @@ def main() -> None:
     )
     for line in views.rule(told, words):
         st.caption(line)
-    repeat(words, f"lokma bench bundles/{run.bundle}")
+    on_phones = all(one.target == "phone" for one in run.systems)
+    repeat(words, f"lokma {'phone' if on_phones else 'bench'} bundles/{run.bundle}")
     section(words, "ask_cloud")
     _cloud(told, here)
     _trade(run, here)

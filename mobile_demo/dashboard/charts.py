@@ -25,6 +25,7 @@ INK = {False: "#4a5463", True: "#b3bcc7"}  # of axes and legends, by dark theme:
 PAPER = {False: "#ffffff", True: "#11161d"}  # the backgrounds, as `.streamlit/config.toml` has them
 WIDE_RANGE = 20  # the slowest is so many times the fastest: only a logarithmic axis still shows both
 PADDING = {"left": 0, "right": 4, "top": 6, "bottom": 0}
+PLOT, LINE = 330, 16  # pixels of the large chart, and of half a line of its legend, which takes two columns on a phone
 LETTER, SYMBOL = 7, 34  # pixels of a legend's letter, at most, and of its symbol with the room around it
 
 
@@ -82,7 +83,7 @@ def trade(
     marks = base.mark_point(filled=True, size=150, opacity=1).encode(
         x=across, y=up, color=colour, shape=shape, tooltip=tooltip
     )
-    return inked((front + upright + level + marks).properties(height=380, padding=PADDING), dark)
+    return inked((front + upright + level + marks).properties(height=PLOT + LINE * len(systems), padding=PADDING), dark)
 
 
 def percentiles(points: Sequence[dict[str, Any]], words: Words, dark: bool = False) -> alt.LayerChart:
@@ -167,15 +168,18 @@ def stages(bars: Sequence[dict[str, Any]], words: Words, dark: bool = False) -> 
 def named(systems: Sequence[str]) -> alt.Y:
     """An axis of systems; where one ran stands in a second line below its name, so that a phone's chart keeps room."""
     lines = "split(replace(datum.label, ' · ', '\\n'), '\\n')"
-    axis = alt.Axis(ticks=False, domain=False, labelPadding=8, labelLimit=200, labelExpr=lines)
+    up = -6 if any(" · " in one for one in systems) else 0  # two lines in the middle of their band
+    axis = alt.Axis(ticks=False, domain=False, labelPadding=8, labelLimit=200, labelOffset=up, labelExpr=lines)
     return alt.Y("system:N", sort=list(systems), title=None, axis=axis)
 
 
 def legend(names: Sequence[str], **more: Any) -> alt.Legend:
-    """A legend under the chart, in as many columns as its longest name leaves room for."""
+    """A legend under the chart, in as many columns as its longest name leaves room for, two at least."""
     entry = LETTER * max(map(len, names), default=1) + SYMBOL
-    columns = f"max(1, min({len(names)}, floor(width / {entry})))"
-    return alt.Legend(title=None, orient="bottom", columns=alt.ExprRef(columns), offset=6, labelLimit=300, **more)
+    count = f"max({min(2, len(names))}, min({len(names)}, floor(width / {entry})))"
+    room = f"width / {count} - {SYMBOL}"
+    columns, limit = alt.ExprRef(count), alt.ExprRef(room)
+    return alt.Legend(title=None, orient="bottom", columns=columns, offset=6, labelLimit=limit, **more)
 
 
 def inked(chart: Any, dark: bool) -> Any:

@@ -40,7 +40,7 @@ def draw(bundle: Bundle, here: Scene) -> None:
         except LokmaError as error:
             st.error(f"{words('detail')}: {error}")
             return
-        st.image(episode.gif(states), caption=words("episode_alt"), width=episode.WIDTH)
+        st.image(episode.gif(states), caption=words("episode_alt"), width="content")
         st.caption(words("episode_said", system=chosen, value=words.number(total, 1), steps=len(states)))
 
 

@@ -17,10 +17,10 @@ _TABLE = tuple(
     (re.compile(pattern), key)
     for pattern, key in (
         (r"other work: (?P<busy>\d+)% of the processors busy before the run", "flag_busy"),
-        (r"heavy processes: (?P<names>.+)", "flag_heavy"),
+        (r"heavy processes: (?P<names>[^;]+)", "flag_heavy"),
         (r"cpu governor is (?P<name>\S+)", "flag_governor"),
         (NOISY.pattern, "flag_noisy"),
-        (r"throttled: (?P<detail>.+)", "flag_throttled"),
+        (r"throttled: (?P<detail>[^;]+)", "flag_throttled"),
         (r"it runs on its battery", "flag_battery"),
         (r"plug it in", "flag_plug"),
         (r"the clock jumped by (?P<seconds>\S+) s while it was measured, or the machine slept", "flag_clock"),
@@ -34,7 +34,7 @@ _TABLE = tuple(
         (r"the page was in the background for a while", "flag_background"),
         (r"server and client share this machine", "note_shared"),
         (r"the network (?P<name>\S+) between them is emulated", "note_network"),
-        (r"the server says it is (?P<name>.+)", "note_server"),
+        (r"the server says it is (?P<name>[^;]+)", "note_server"),
         (r"which file it runs is not known here", "note_unknown_file"),
         (r"measured in a browser by the phone page", "note_browser"),
         (r"its clock moves in steps of (?P<ns>\d+) ns", "note_clock"),

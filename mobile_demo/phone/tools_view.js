@@ -133,7 +133,7 @@ async function checks({ site, bundle }) {
       line.className = found.ok ? "" : "no";
       line.dataset.finding = JSON.stringify({ artifact: artifact.id, ...found });
       put(line, ({ say, number }) => {
-        const values = { file: artifact.id, cases: number(found.cases), difference: found.raw.toExponential(1) };
+        const values = { file: artifact.id, cases: number(found.cases), difference: scientific(found.raw, number) };
         const pixels = found.pixels === null ? "" : " " + say("check_pixels", { levels: number(found.pixels) });
         return say(found.ok ? "check_good" : "check_bad", values) + pixels;
       });
@@ -141,6 +141,12 @@ async function checks({ site, bundle }) {
       session.close();
     }
   }
+}
+
+/** A number over many orders of magnitude: 0, or 2.8e-6. @param {number} value @param {import("./words.js").Words["number"]} number */
+function scientific(value, number) {
+  const [digits, exponent] = value.toExponential(1).split("e");
+  return value === 0 ? number(0) : `${number(Number(digits), 1)}e${Number(exponent)}`;
 }
 
 /** What a page can do depends on how it was opened. */

@@ -248,6 +248,10 @@ def test_flags_and_notes_are_said_in_the_pages_language_and_what_is_unknown_stay
     assert in_words(note, EN) == note
     assert in_words(note, TR) == "sunucu ve istemci aynı makinede; aralarındaki ağ öykünüldü: lte"
     assert in_words("it lasted 1234.5 s, of 6000 s at least", TR) == "1.234,5 sn sürdü; en az 6.000 sn gerekir"
+    server = "the server says it is lokma 0.1.0; which file it runs is not known here"
+    assert in_words(server, TR) == (
+        "sunucu kendini şöyle tanıtıyor: lokma 0.1.0; hangi dosyayı çalıştırdığı burada bilinmiyor"
+    )
     heavy = "heavy processes: python (98 % of a core)"
     assert plain(in_words(heavy, TR)) == "yanında ağır süreçler çalıştı: python (bir çekirdekte %98)"
     assert in_words("it runs on its battery; plug it in", TR) == "pilden çalışıyordu; fişe tak"

@@ -146,6 +146,7 @@ def test_a_phones_accuracy_is_that_of_the_same_file_and_says_where(made, page):
     made.write(page / "results", [phone, *made.run()])
     assert open_app("en").selectbox(key="device").value == "0123456789ab"
     app = open_app("en", device="abcdef012345")
+    assert app.code[0].value == "lokma phone bundles/foodvision-mini"
     assert any("the very same file on AMD EPYC 7B13" in text for text in texts(app))
 
 

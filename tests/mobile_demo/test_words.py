@@ -58,6 +58,8 @@ def calls(tree, module):
         (lambda words: words.duration(12_400_000), "12.4 ms", "12,4 ms"),
         (lambda words: words.duration(8_200), "8.2 µs", "8,2 µs"),
         (lambda words: words.duration(6_920_000_000), "6.92 s", "6,92 sn"),
+        (lambda words: words.scientific(0.0999), "1.0E-1", "1,0E-1"),
+        (lambda words: words.scientific(2.8e-6), "2.8E-6", "2,8E-6"),
         (lambda words: words.size(53_100_000), "53.1 MB", "53,1 MB"),
         (lambda words: words.size(768_300_000), "768 MB", "768 MB"),
         (lambda words: words.size(12), "12 bytes", "12 bayt"),
