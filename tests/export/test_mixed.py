@@ -108,12 +108,11 @@ def convolutions(*layers):
 
 
 def test_onnxruntime_leaves_the_weights_of_a_layer_in_float_alone():
-    model = convolutions(nn.Conv2d(3, 8, 3), nn.ReLU6(), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 1), nn.ReLU6())
-    sizes = torch.logspace(-3, 0, 8)  # by one step for all channels, most of the first layer's are lost
-    model[2].weight.mul_(sizes[:, None, None, None])
-    model[3].weight.div_(sizes[:, None, None])
+    model = convolutions(nn.Conv2d(3, 8, 3), nn.ReLU6(), nn.Conv2d(8, 8, 3), nn.ReLU6(), nn.Conv2d(8, 8, 1))
+    model[2].weight[0].mul_(500)  # the clamp cuts it off; one step for all channels would be as wide as the others
+    model[-1].weight.mul_(20)
     spec, given = of_side(16), samples(of_side(16))
-    found = lower("onnx-int8", Job(model, spec, given, given, frozenset({"2", "3"})))
+    found = lower("onnx-int8", Job(model, spec, given, given, frozenset({"2"})))
     seen, written = answers("onnx-int8", found.data, spec, given), found.stages["quantized graph"]
     assert distance(seen, written) < 0.1 * distance(written, found.stages["graph"])
 
