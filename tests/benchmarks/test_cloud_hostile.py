@@ -18,6 +18,10 @@ TOKEN = "a-token-of-some-length"
 GOOD = {"inputs": [{"name": "observation", "datatype": "FP32", "shape": [1, 4], "data": [0, 0, 0, 0]}]}
 
 
+def altered(**fields):
+    return {"inputs": [{**GOOD["inputs"][0], **fields}]}
+
+
 @pytest.fixture(scope="module")
 def server(pictures, policy):
     limits = Limits(body_bytes=100_000, read_s=0.6, connections=60)
@@ -48,6 +52,9 @@ def works_afterwards(request):
         ("POST", "/v2/models/tiny-balance/infer", b"{", 400, "is not JSON"),
         ("POST", "/v2/models/tiny-balance/infer", b"", 400, "is not JSON"),
         ("POST", "/v2/models/tiny-shapes/infer", GOOD, 400, "inputs must be one tensor, pixels"),
+        ("POST", "/v2/models/tiny-balance/infer", altered(datatype="FP64"), 400, "observation must be FP32; got FP64"),
+        ("POST", "/v2/models/tiny-balance/infer", altered(shape=[1, 5]), 400, "must have the shape"),
+        ("POST", "/v2/models/tiny-balance/infer", altered(data=[0, 0, 0]), 400, "has 4 numbers"),
         ("POST", "/v2/models/tiny-balance/infer", bytes(100_001), 413, "at most 100,000 bytes"),
         ("POST", "/predict", b"x", 400, "name one, ?model=NAME"),
         ("POST", "/predict?model=tiny-balance", b"x", 400, "takes no pictures"),
@@ -61,6 +68,16 @@ def test_a_request_that_cannot_be_met_is_refused_in_the_protocols_form(server, m
     came = server.ask(method, path, body)
     assert came.status == status and says in came.error
     assert "Traceback" not in came.error and "x-evil" not in came.headers
+
+
+@pytest.mark.parametrize(("sent", "head_length", "says"), [(12, None, "12 follow"), (16, "-1", "whole number")])
+def test_a_binary_tensor_of_another_length_is_refused(server, sent, head_length, says):
+    described = altered(parameters={"binary_data_size": 16})
+    del described["inputs"][0]["data"]
+    head = json.dumps(described).encode()
+    headers = {"Inference-Header-Content-Length": head_length or str(len(head))}
+    came = server.ask("POST", "/v2/models/tiny-balance/infer", head + bytes(sent), headers)
+    assert came.status == 400 and says in came.error
 
 
 def test_a_forged_content_type_changes_nothing(server, pictures):
