@@ -39,7 +39,7 @@ class Worker:
     Args:
         command: what starts the child.
         patience_s: how long it may take to get ready, and to answer what it is asked; then it is ended. None: for ever.
-        popen: starts it, called as `subprocess.Popen` is.
+        popen: starts it, called as `subprocess.Popen` is, which is what does where this is None.
 
     Attributes:
         spent: by the last `ask`, see `SPENT`.
@@ -51,15 +51,13 @@ class Worker:
         EngineError: the child cannot be started (no memory, no room for what it may say).
     """
 
-    def __init__(
-        self, command: Sequence[str], patience_s: float | None = None, popen: Popen = subprocess.Popen
-    ) -> None:
+    def __init__(self, command: Sequence[str], patience_s: float | None = None, popen: Popen | None = None) -> None:
         with contextlib.ExitStack() as opened:
             try:
                 # A pipe that nobody reads would fill up and stop the child.
                 self._said = opened.enter_context(tempfile.TemporaryFile())
                 self._spawned = time.monotonic_ns()
-                self._child = popen(
+                self._child = (popen or subprocess.Popen)(
                     list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True
                 )
             except OSError as error:
@@ -207,7 +205,7 @@ def killed_by(code: int) -> str | None:
 
 
 def device(
-    bundle: Path, artifact: str, threads: int, patience_s: float | None = None, popen: Popen = subprocess.Popen
+    bundle: Path, artifact: str, threads: int, patience_s: float | None = None, popen: Popen | None = None
 ) -> Worker:
     """A worker that runs an artifact through this runtime."""
     # absolute: a plain name would be an installed bundle's
