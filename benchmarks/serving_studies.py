@@ -138,10 +138,19 @@ async def _overloaded(port: int, request: bytes, rate: float, seconds: float) ->
     times: dict[bytes, list[float]] = {b"200": [], b"503": []}
     failed = 0
 
+    def idle() -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A free connection, without those that the server has ended because they were idle for long."""
+        while free:
+            line = free.pop()
+            if not line[0].at_eof():
+                return line
+            line[1].close()
+        return None
+
     async def one() -> None:
         nonlocal failed
         try:
-            line = free.pop() if free else await asyncio.open_connection("127.0.0.1", port)
+            line = idle() or await asyncio.open_connection("127.0.0.1", port)
             start = time.perf_counter()
             line[1].write(request)
             head = await line[0].readuntil(b"\r\n\r\n")
