@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from benchmarks.cloud.app import server
 from benchmarks.cloud.batching import QUEUE, WAIT_MS
 from benchmarks.cloud.connections import Connection, most_connections
 from benchmarks.cloud.limits import LIMITS, TOKEN, Doors, Limits, read_token
-from benchmarks.cloud.models import Batching, Models, open_models
+from benchmarks.cloud.models import Batching, Models, open_models, served_bundle
 from edge_runtime.arguments import Parser, parser_of
 from edge_runtime.errors import BadRequest, Missing
 
@@ -34,8 +35,7 @@ def main(argv: list[str]) -> int:
     if bool(args.ssl_certfile) != bool(args.ssl_keyfile):
         raise BadRequest("--ssl-certfile and --ssl-keyfile go together")
     for name, least in (("max_batch", 1), ("max_wait_ms", 0), ("queue", 1)):
-        if getattr(args, name) is not None and not getattr(args, name) >= least:
-            raise BadRequest(f"--{name.replace('_', '-')} must be at least {least}")
+        _refuse_below(f"--{name.replace('_', '-')}", getattr(args, name), least, args.bundles)
     if not 0 <= args.port <= 65535:
         raise BadRequest(f"--port must be from 0 to 65535; got {args.port}")
     token = read_token(args.token_file)
@@ -57,6 +57,27 @@ def main(argv: list[str]) -> int:
         gc.freeze()  # to look through all that was loaded takes 16 ms, and the answers wait for it
         running.run(sockets=[listening])
     return 0
+
+
+def _by_model(kind: type) -> Callable[[str], Any]:
+    """Reads `8`, for every model, or `NAME=8,OTHER=4`."""
+
+    def read(text: str) -> Any:
+        if "=" not in text:
+            return kind(text)
+        return {name: kind(value) for name, _, value in (part.partition("=") for part in text.split(","))}
+
+    read.__name__ = kind.__name__  # argparse says it: invalid int value
+    return read
+
+
+def _refuse_below(option: str, given: Any, least: int, bundles: Sequence[str]) -> None:
+    named = given if isinstance(given, dict) else {}
+    served = {served_bundle(path).name for path in bundles} if named else set()
+    if unknown := sorted(set(named) - served):
+        raise BadRequest(f"{option} names {', '.join(unknown)}; served here: {', '.join(sorted(served))}")
+    if not all(value is None or value >= least for value in (named.values() if named else [given])):
+        raise BadRequest(f"{option} must be at least {least}")
 
 
 def _on_ray(args: Any) -> int:
@@ -136,10 +157,10 @@ def _parser() -> Parser:
     parser.add_argument("--port", type=int, default=PORT, help=f"({PORT}; 0 takes a free one)")
     parser.add_argument("--artifact", metavar="ID", help="default: what lokma tune chose, or the first that runs here")
     parser.add_argument("--threads", type=int, metavar="N", help="default: what was tuned, or the cores, at most 4")
-    parser.add_argument("--max-batch", type=int, metavar="N", help="most rows that run together (measured at start)")
-    parser.add_argument(
-        "--max-wait-ms", type=float, default=WAIT_MS, metavar="MS", help=f"wait so long to fill a batch ({WAIT_MS:g})"
-    )
+    most = "most rows that run together, of all models or NAME=N,OTHER=N (measured at start)"
+    parser.add_argument("--max-batch", type=_by_model(int), metavar="N", help=most)
+    wait = f"wait so long to fill a batch, likewise ({WAIT_MS:g})"
+    parser.add_argument("--max-wait-ms", type=_by_model(float), default=WAIT_MS, metavar="MS", help=wait)
     parser.add_argument("--queue", type=int, default=QUEUE, metavar="N", help=f"most requests that wait ({QUEUE})")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help=f"clients must send this token (or {TOKEN})")
     parser.add_argument("--engine", choices=("process", "ray"), default="process", help="one process, or Ray Serve")

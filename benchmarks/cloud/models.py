@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,11 +25,25 @@ _PLATFORMS = {"onnxruntime": "onnxruntime_onnx", "executorch": "executorch_pte"}
 
 @dataclass(frozen=True)
 class Batching:
-    """How requests are put together. `max_batch` None measures the best at the start."""
+    """How requests are put together; a mapping says it by the model's name.
 
-    max_batch: int | None = None
-    max_wait_ms: float = WAIT_MS
+    Attributes:
+        max_batch: the most rows that run together; None, and for a model that is not named, the best is measured.
+        max_wait_ms: how long a batch that is not full waits for more.
+        queue: how many requests of a model may wait.
+    """
+
+    max_batch: int | Mapping[str, int] | None = None
+    max_wait_ms: float | Mapping[str, float] = WAIT_MS
     queue: int = QUEUE
+
+    def of(self, name: str) -> tuple[int | None, float]:
+        """`max_batch` and `max_wait_ms` of one model."""
+        most, wait = self.max_batch, self.max_wait_ms
+        return (
+            most.get(name) if isinstance(most, Mapping) else most,
+            wait.get(name, WAIT_MS) if isinstance(wait, Mapping) else wait,
+        )
 
 
 BATCHING = Batching()
@@ -198,6 +212,7 @@ def _opened(bundle: Bundle, path: str, artifact: str | None, threads: int | None
     predictor = load(path, artifact, threads)
     engine, width = Engine(predictor), row_bytes(predictor.spec.inputs[0])
     engine(bytes(width), 1)  # an engine's first run is slow; no client should be the one to wait
-    best = (batching.max_batch or best_batch(engine, width)) if engine.together else 1
-    queue = Batcher(bundle.name, engine, best, batching.max_wait_ms, batching.queue)
+    most, wait_ms = batching.of(bundle.name)
+    best = (most or best_batch(engine, width)) if engine.together else 1
+    queue = Batcher(bundle.name, engine, best, wait_ms, batching.queue)
     return Model(bundle, predictor.artifact, queue, predictor.session.threads, best)

@@ -1,5 +1,6 @@
 """The server as its clients see it: a real uvicorn, clients that we did not write, and answers to the bit."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -152,6 +153,16 @@ def test_two_versions_of_a_bundle_are_served_side_by_side(pictures, tmp_path):
         open_models([str(pictures.folder), str(pictures.zip)], batching=Batching(1))
 
 
+def test_batches_are_set_for_all_models_or_by_name(pictures, policy):
+    paths = [str(pictures.folder), str(policy.folder)]
+    batching = Batching({"tiny-shapes": 3, "tiny-balance": 5}, {"tiny-balance": 7})
+    models = open_models(paths, "onnx-fp32", batching=batching)
+    assert {one.name: one.max_batch for one in models.all()} == {"tiny-shapes": 3, "tiny-balance": 5}
+    asyncio.run(models.close())
+    assert (batching.of("tiny-shapes"), batching.of("tiny-balance")) == ((3, 0.0), (5, 7))
+    assert Batching(4).of("any") == (4, 0.0) and Batching().of("any") == (None, 0.0)
+
+
 def test_a_full_queue_answers_503_at_once_and_the_next_request_works(policy):
     with serving(policy.folder, artifact="onnx-fp32", batching=Batching(1, queue=2)) as server:
         model = server.models.find(None)
@@ -266,6 +277,9 @@ def test_a_token_is_asked_for_over_tls(pictures, tmp_path):
         (("--ssl-certfile", "x"), 2, "--ssl-certfile and --ssl-keyfile go together"),
         (("--queue", 0), 2, "--queue must be at least 1"),
         (("--max-wait-ms", "nan"), 2, "--max-wait-ms must be at least 0"),
+        (("--max-batch", "tiny-shapes=0"), 2, "--max-batch must be at least 1"),
+        (("--max-batch", "pizza=4"), 2, "--max-batch names pizza; served here: tiny-shapes"),
+        (("--max-batch", "tiny-shapes=many"), 2, "invalid int value: 'tiny-shapes=many'"),
         (("--token-file", "none.txt"), 2, "the token file none.txt cannot be read"),
         (("--artifact", "fast"), 2, "has no artifact 'fast'"),
         (("--port", 99999), 2, "--port must be from 0 to 65535"),
