@@ -371,17 +371,10 @@ def recorded(records: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def _append(study: str, rows: Sequence[Row], samples: Mapping[str, Any], **scenario: Any) -> None:
     bundle = open_bundle(bundle_path())
-    found = budget.record(
-        {"budget": "serving", "study": study, **scenario},
-        rows,
-        busy(),
-        kind="study",
-        bundle={"name": bundle.name, "version": bundle.version},
-        artifact={"id": "onnx-fp32"},
-        target="cloud",
-        samples=dict(samples),
-    )
-    budget.keep(found)
+    about = {"bundle": {"name": bundle.name, "version": bundle.version}, "artifact": {"id": "onnx-fp32"}}
+    scenario = {"budget": "serving", "study": study, **scenario}
+    more = {"kind": "study", "target": "cloud", "samples": dict(samples)}
+    budget.keep(budget.record(scenario, rows, busy(), **about, **more))
 
 
 def main(argv: list[str]) -> int:

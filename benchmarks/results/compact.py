@@ -148,7 +148,7 @@ def _parquet(lines: Path, path: Path) -> None:
         f"(FORMAT parquet, COMPRESSION zstd, {GROUP})"
     )
     try:
-        with duckdb.connect(config=SETTINGS) as database:
+        with duckdb.connect(config={**SETTINGS, "temp_directory": journal.spill()}) as database:
             database.execute(query)
     except duckdb.Error as error:
         raise BadRequest(f"{lines.parent.parent} cannot be compacted: {error}") from error

@@ -16,6 +16,7 @@ import fcntl
 import json
 import mmap
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,11 @@ def folder() -> Path:
             "measure into a folder and copy its files there"
         )
     return Path(where())
+
+
+def spill() -> str:
+    """Where DuckDB puts what does not fit into its memory; it would take `.tmp` in the folder that one stands in."""
+    return str(Path(tempfile.gettempdir()) / f"lokma-duckdb-{os.getpid()}")
 
 
 def append(wholes: Sequence[Mapping[str, Any]], path: Path) -> None:

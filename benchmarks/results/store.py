@@ -174,6 +174,7 @@ def _database(place: str) -> duckdb.DuckDBPyConnection:
         "memory_limit": MEMORY,
         "autoinstall_known_extensions": False,
         "preserve_insertion_order": True,
+        "temp_directory": journal.spill(),
     }
     database = duckdb.connect(config=settings)
     extension = EXTENSIONS.get(place.split("://")[0]) if journal.is_url(place) else None

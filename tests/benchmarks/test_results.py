@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -270,3 +272,9 @@ def test_a_url_is_read_by_duckdbs_extension_or_refused_and_never_written(tmp_pat
         results.connect()
     with pytest.raises(BadRequest, match="records are appended to a folder, and LOKMA_RESULTS is s3://bucket/results"):
         results.folder()
+
+
+def test_what_does_not_fit_into_memory_is_put_where_temporary_files_go(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (row,) = results.connect(tmp_path).sql("SELECT current_setting('temp_directory') AS place")
+    assert Path(row["place"]).parent == Path(tempfile.gettempdir())
