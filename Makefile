@@ -69,9 +69,10 @@ docs: install    ## generate the tables in README and RESULTS.md
 	$(BIN)/cog -P -r README.md README.tr.md
 	$(BIN)/python -m benchmarks.report results/reference.jsonl > RESULTS.md.new && mv RESULTS.md.new RESULTS.md
 
-results: install  ## measure again what RESULTS.md reports (after make demo)
+results: install  ## measure again what RESULTS.md reports (after make demo; the emulated network needs root)
 	rm -rf results/fresh && mkdir -p results/fresh
-	@for bundle in foodvision-mini cartpole; do LOKMA_RESULTS=results/fresh $(BIN)/lokma bench bundles/$$bundle --cold-starts 30 --anyway || exit 1; done
+	LOKMA_RESULTS=results/fresh $(BIN)/lokma bench bundles/foodvision-mini --on device,gpu,cloud,eager --network lan,lte --cold-starts 10 --anyway
+	LOKMA_RESULTS=results/fresh $(BIN)/lokma bench bundles/cartpole --cold-starts 20 --anyway
 	-LOKMA_RESULTS=results/fresh $(BIN)/python -m benchmarks.runtime_budget
 	-LOKMA_RESULTS=results/fresh $(BIN)/python -m benchmarks.decode_drift
 	$(BIN)/python -m benchmarks.reference results/fresh/*.jsonl

@@ -21,6 +21,7 @@ _TABLE = tuple(
         (r"cpu governor is (?P<name>\S+)", "flag_governor"),
         (NOISY.pattern, "flag_noisy"),
         (r"throttled: (?P<detail>[^;]+)", "flag_throttled"),
+        (r"not measured: no CUDA device", "flag_no_cuda"),
         (r"it runs on its battery", "flag_battery"),
         (r"plug it in", "flag_plug"),
         (r"the clock jumped by (?P<seconds>\S+) s while it was measured, or the machine slept", "flag_clock"),

@@ -1,5 +1,6 @@
 import pytest
 
+from mobile_demo.dashboard.said import in_words
 from mobile_demo.readme import tables
 from mobile_demo.words import Words
 
@@ -13,10 +14,24 @@ def line_of(text, name):
 def test_both_readmes_tables_have_the_records_numbers_each_in_its_language(made):
     records = made.run()
     ms = f"{records[0]['p50_ns'] / 1e6:.1f} ms"
-    english, turkish = line_of(tables(records, EN), "xnnpack-int8 ("), line_of(tables(records, TR), "xnnpack-int8 (")
-    assert english[:3] == ["xnnpack-int8 (on the device)", "97.3 % (146 of 150; 93.3 % to 99.0 %)", ms]
-    assert turkish[:3] == ["xnnpack-int8 (cihazda)", "%97,3 (146/150; %93,3–%99,0)", ms.replace(".", ",")]
-    assert english[5:] == ["53.1 MB", "4.4 MB"]
+    english, turkish = line_of(tables(records, EN), "xnnpack-int8 "), line_of(tables(records, TR), "xnnpack-int8 ")
+    assert english[:3] == ["xnnpack-int8", "97.3 % (146 of 150; 93.3 % to 99.0 %)", ms]
+    assert turkish[:3] == ["xnnpack-int8", "%97,3 (146/150; %93,3–%99,0)", ms.replace(".", ",")]
+    assert english[6:] == ["53.1 MB", "4.4 MB"]
+
+
+def test_a_server_is_named_with_its_network_and_what_was_emulated_is_said(made):
+    row = ("cloud", "onnxruntime", "fp32", 30.0, 147, 0.6, 142.6, 13.6)
+    notes = ["server and client share this machine; the network lte between them is emulated"]
+    records = made.run({"onnx-fp32": row, "xnnpack-int8": ("device", *row[1:])}, notes=notes)
+    text = tables(records, EN)
+    assert line_of(text, "| onnx-fp32 ")[0] == "onnx-fp32 · cloud · lte"
+    said = "- onnx-fp32 · cloud · lte: server and client share this machine; the network lte between them is emulated."
+    assert [line for line in text.splitlines() if line.startswith("- ")] == [said]
+
+
+def test_a_gpu_that_is_not_here_is_said_in_the_pages_language():
+    assert in_words("not measured: no CUDA device", TR) == "GPU ölçülmedi: burada CUDA cihazı yok"
 
 
 def test_the_newest_run_of_each_bundle_is_shown_with_its_machine(made):
