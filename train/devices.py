@@ -47,8 +47,8 @@ class Compute(Protocol):
         """Gradients of a loss, averaged over processes."""
         ...
 
-    def total(self, *sums: float) -> list[float]:
-        """Sums over all processes."""
+    def total(self, value: float) -> float:
+        """The sum over all processes."""
         ...
 
     def same(self, value: Any) -> Any:
@@ -77,9 +77,9 @@ class Here:
         """Gradients of a loss."""
         loss.backward()
 
-    def total(self, *sums: float) -> list[float]:
-        """The sums as they are."""
-        return list(sums)
+    def total(self, value: float) -> float:
+        """The value as it is."""
+        return value
 
     def same(self, value: Any) -> Any:
         """The value as it is."""
@@ -120,11 +120,11 @@ class Fabric:
         """Gradients of a loss, scaled where the precision needs it, averaged over processes."""
         self.fabric.backward(loss)
 
-    def total(self, *sums: float) -> list[float]:
-        """Sums over all processes; MPS has no float64."""
+    def total(self, value: float) -> float:
+        """The sum over all processes; MPS has no float64."""
         kind = torch.float32 if self.device == "mps" else torch.float64
-        reduced = self.fabric.all_reduce(self.place(torch.tensor(sums, dtype=kind)), reduce_op="sum")
-        return [float(value) for value in reduced]
+        total: Any = self.fabric.all_reduce(self.place(torch.tensor(value, dtype=kind)), reduce_op="sum")
+        return float(total)
 
     def same(self, value: Any) -> Any:
         """The first process's value, in every process."""
@@ -164,6 +164,17 @@ def computing(device: str = "auto", precision: str = PRECISIONS[0]) -> Iterator[
         _now.reset(token)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """At most so many threads of torch on the processor."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, count))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def chosen_device(name: str) -> str:

@@ -116,12 +116,12 @@ class Draft:
         """Keeps a Pillow picture in the run, as `name`.png."""
         picture.save(self.folder / f"{name}.png")
 
-    def show_confusion(self, evaluation: Any, labels: Sequence[str]) -> None:
-        """Draws the confusion matrix of an evaluation's counts, where there are classes few enough to read."""
+    def show_confusion(self, confusion: Sequence[Sequence[float]], labels: Sequence[str]) -> None:
+        """Draws a confusion matrix, a row a true class, where there are classes few enough to read."""
         from train.drawing import MOST_CLASSES, matrix
 
         if len(labels) <= MOST_CLASSES:
-            self.show("confusion", matrix(evaluation.counts, labels))
+            self.show("confusion", matrix(confusion, labels))
 
     def finish(self, model: nn.Module, spec: ModelSpec, results: Mapping[str, Any], **more: Any) -> None:
         """Hands in the trained model, what it takes and gives, and the results of training."""

@@ -6,7 +6,7 @@
 >>> data = Batches(x, (x[:, 0] > 0).long(), batch_size=16, seed=0)
 >>> model = torch.nn.Linear(4, 2)
 >>> fit(model, data, TASKS["multiclass"], torch.optim.Adam(model.parameters(), lr=0.1), epochs=10)
->>> evaluate(model, data, TASKS["multiclass"]).metric > 0.95
+>>> evaluate(model, data, TASKS["multiclass"]).scores["accuracy"] > 0.95
 True
 """
 
@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from edge_runtime.errors import BadData
 from train.checkpoint import random_states, set_random_states
-from train.devices import current
+from train.devices import current, threads
 from train.tasks import Task
 
 if TYPE_CHECKING:
@@ -56,10 +56,9 @@ class Batches:
 
     `augment` changes a batch of inputs; it gets the same generator, so that a seed fixes it too.
 
-    There is no loader with workers, pinned memory and prefetching, because there is nothing for one to wait for: what
-    any recipe trains on lies in memory, as rows, as a frozen backbone's features (5 kB a picture) or as uint8 pixels
-    (FashionMNIST's 60,000: 141 MB), and a batch is one indexing. Pictures are decoded
-    once, before the first epoch. So no worker's threads compete with torch's either.
+    What a recipe trains on lies in memory, as rows, as a frozen backbone's features (5 kB a picture) or as uint8 pixels
+    (FashionMNIST's 60,000: 141 MB), and a batch is one indexing: nothing that workers could do sooner. They decode the
+    pictures before the first epoch (`train.loading`).
     """
 
     def __init__(
@@ -98,39 +97,24 @@ class Batches:
         self.generator.set_state(state["generator"])
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> contextlib.AbstractContextManager[None]:
     """Small layers on one thread: a second one costs more than it saves, most on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return threads(1)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Sums over `n` samples, and their means; `scores` are those of the task's table, such as F1 or R2.
+    """The mean loss of `n` samples, their `scores` by the task's table, and of classes the confusion matrix."""
 
-    `counts` are the sums that the scores come from; of classes they are the confusion matrix, a row a true class.
-    """
-
-    loss_sum: float
-    metric_sum: float
+    loss: float
     n: int
-    scores: Mapping[str, float | None] = field(default_factory=dict)
-    counts: Sequence[Any] = ()
+    scores: Mapping[str, Any]  # a number, or None where the samples do not give it
+    confusion: Sequence[Sequence[float]]
 
     @property
-    def loss(self) -> float:
-        """Mean loss of a sample."""
-        return self.loss_sum / self.n
-
-    @property
-    def metric(self) -> float:
-        """Mean metric of a sample: the accuracy, or the absolute error."""
-        return self.metric_sum / self.n
+    def correct(self) -> int:
+        """How many samples' classes were answered rightly."""
+        return int(sum(row[place] for place, row in enumerate(self.confusion)))
 
 
 def fit(
@@ -193,13 +177,14 @@ def fit(
             if schedule is not None:
                 schedule.step()
             at.loss_sum += float(loss.detach())
-            at.metric_sum += float(task.metric(outputs.detach(), targets))
+            at.decided.append([part.cpu() for part in task.decide(outputs.detach(), targets)])
             at.n += size
             if draft is not None and draft.due():
-                at.seconds = time.perf_counter() - start
+                at.seconds, at.decided = time.perf_counter() - start, [at.all_decided()]
                 draft.keep(stage, _state(at, model, batches, optimizer, schedule))
-        loss_sum, metric_sum = compute.total(at.loss_sum, at.metric_sum)
-        scores = {"loss": loss_sum / at.n, task.metric_name: metric_sum / at.n}
+        metric = compute.place(task.metric())
+        metric.update(*map(compute.place, at.all_decided()))
+        scores = {"loss": compute.total(at.loss_sum) / at.n, task.metric_name: float(metric.compute())}
         row = {"epoch": epoch, "epochs": epochs, **scores, "seconds": round(time.perf_counter() - start, 3)}
         for told in (log, draft.log if draft is not None else None):
             if told is not None:
@@ -223,14 +208,18 @@ def _memory_named(size: int, epoch: int, batch: int) -> Iterator[None]:
 
 @dataclass
 class Progress:
-    """Where a fit is: the epoch, and in it the batches done and their sums over samples."""
+    """Where a fit is: the epoch, and in it the batches done, what was decided in each, and sums over samples."""
 
     epoch: int = 1
     batch: int = 0
     loss_sum: float = 0.0
-    metric_sum: float = 0.0
     n: int = 0
     seconds: float = 0.0
+    decided: list[list[Tensor]] = field(default_factory=list)
+
+    def all_decided(self) -> list[Tensor]:
+        """Decisions and targets, each as one tensor."""
+        return [torch.cat(part) for part in zip(*self.decided, strict=True)]
 
 
 def _state(at: Progress, model: nn.Module, batches: Any, optimizer: Any, schedule: Any) -> dict[str, Any]:
@@ -261,25 +250,24 @@ def _resumed(kept: Mapping[str, Any], model: nn.Module, batches: Any, optimizer:
 
 
 def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], task: Task) -> Evaluation:
-    """Loss, metric and scores of `model` in eval mode, from sums over all samples.
+    """Loss and scores of `model` in eval mode, over all samples.
 
     Raises:
         BadData: a target does not fit the model's outputs; the message names the batch.
     """
     compute = current()
     network = compute.place(model.eval())
-    loss_sum, metric_sum, n = 0.0, 0.0, 0
-    counts = torch.zeros((), dtype=torch.float64)
+    loss_sum, seen = 0.0, []
     with torch.inference_mode():
         for number, (inputs, targets) in enumerate(batches, 1):
             outputs = network(compute.place(inputs)).cpu()
             _refuse_misfit(outputs, targets, task, f"batch {number}")
             loss_sum += float(task.loss(outputs, targets))
-            metric_sum += float(task.metric(outputs, targets))
-            counts = counts + task.counts(outputs, targets)
-            n += len(targets)
+            seen.append((outputs, targets))
+        outputs, targets = map(torch.cat, zip(*seen, strict=True))
+        scores, confusion = task.judge(outputs, targets)
     model.cpu()
-    return Evaluation(loss_sum, metric_sum, n, task.scores(counts) if n else {}, counts.tolist() if n else ())
+    return Evaluation(loss_sum / len(targets), len(targets), scores, confusion)
 
 
 def _refuse_misfit(outputs: Tensor, targets: Tensor, task: Task, where: str) -> None:

@@ -104,7 +104,7 @@ def cross_validate(
         The score's mean over folds for each seed, the baseline's, and their difference with its interval.
 
     Raises:
-        BadRequest: a class has fewer rows than there are folds.
+        BadRequest: a class has fewer rows than there are folds, or a fold's targets do not give the score.
     """
     task, ours, theirs = TASKS[data.task], [], []
     for seed in seeds:
@@ -114,7 +114,7 @@ def cross_validate(
             model, normalise = fitted(train, seed)
             _, targets = tensors(unseen, data.task, normalise)
             answers = torch.from_numpy(np.asarray(baseline(train, unseen.rows), np.float32))
-            theirs_here = task.scores(task.counts(answers.reshape(len(unseen), -1), targets))[score]
+            theirs_here = task.judge(answers.reshape(len(unseen), -1), targets)[0][score]
             parts.append((_number(judged(model, unseen, data.task, normalise).scores[score]), _number(theirs_here)))
         ours.append(statistics.fmean(part[0] for part in parts))
         theirs.append(statistics.fmean(part[1] for part in parts))
@@ -157,5 +157,6 @@ def _folds(data: TableData, folds: int, seed: int) -> Any:
 
 
 def _number(score: float | None) -> float:
-    assert score is not None, "a fold whose targets are all equal"
+    if score is None:
+        raise BadRequest("in one of the folds all targets are equal, so that it has no R2; ask for fewer --folds")
     return score

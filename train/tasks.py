@@ -1,44 +1,67 @@
 """What a task trains on and is judged by, as a table: loss, last activation, metrics.
 
-Losses and metrics are sums over samples: a mean of batch means would weigh a small last batch too much. `counts`
-are such sums too, and `scores` reads from them what no mean over samples gives: F1, R2. Each is a line or
-two here, and tests hold it against scikit-learn's; a library of metrics would bring states of its own for it.
+A loss is a sum over samples: a mean of batch means would weigh a small last batch too much. The metrics are
+torchmetrics', whose states are such sums. They get decisions, not logits: a batch of logits that all lie between 0
+and 1 it would take for probabilities.
 
 >>> import torch
->>> right = TASKS["multiclass"].metric(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
->>> float(right)
-1.0
->>> task = TASKS["multilabel"]
->>> task.scores(task.counts(torch.tensor([[1.0, 1.0], [-1.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])))
-{'accuracy': 0.75, 'micro_f1': 0.8, 'macro_f1': 0.8333333333333333}
+>>> outputs, targets = torch.tensor([[1.0, 1.0], [-1.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+>>> TASKS["multilabel"].judge(outputs, targets)
+({'accuracy': 0.75, 'macro_f1': 0.8333333333333333, 'micro_f1': 0.8}, [])
+>>> TASKS["multiclass"].judge(torch.tensor([[2.0, 1.0], [0.0, 3.0]]), torch.tensor([0, 0]))
+({'accuracy': 0.5, 'macro_f1': 0.3333333333333333}, [[1.0, 1.0], [0.0, 0.0]])
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryConfusionMatrix,
+    BinaryF1Score,
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MultilabelF1Score,
+)
+from torchmetrics.regression import MeanAbsoluteError, NormalizedRootMeanSquaredError
 
 
 @dataclass(frozen=True)
 class Task:
-    """A row: `loss` and `metric` take raw outputs and targets and give sums over the samples.
+    """A row: `loss` takes raw outputs and targets and gives a sum over the samples.
 
-    `activation` names what export puts behind the model. `counts` are float64 sums that add up over batches, and
-    `scores` reads them; a score is None where the samples do not give it. `misfit` says why such targets cannot be
-    learned by such outputs, "" where they can.
+    `activation` names what export puts behind the model. `decide` makes of raw outputs and targets what metrics
+    compare: `metric`, called `metric_name`, is that of an epoch, in which all processes' samples count, and `metrics`
+    are all of them, for so many outputs. `misfit` says why such outputs cannot learn such targets, "" where they can.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
-    metric: Callable[[Tensor, Tensor], Tensor]
-    metric_name: str
     activation: str
-    counts: Callable[[Tensor, Tensor], Tensor]
-    scores: Callable[[Tensor], dict[str, float | None]]
+    decide: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    metric: Callable[[], Metric]
+    metric_name: str
+    metrics: Callable[[int], MetricCollection]
     misfit: Callable[[Tensor, Tensor], str]
+
+    def judge(self, outputs: Tensor, targets: Tensor) -> tuple[dict[str, float | None], list[list[float]]]:
+        """The scores of all samples, and their confusion matrix: a row a true class, a column an answer.
+
+        A score is None where the samples do not give it; only classes have a matrix.
+        """
+        metrics = self.metrics(outputs.shape[1]).set_dtype(torch.float64)
+        metrics.update(*self.decide(outputs.double(), targets))
+        found = metrics.compute()
+        matrix = found.pop("confusion", torch.empty(0)).tolist()
+        return {name: float(value.mean()) if value.isfinite().all() else None for name, value in found.items()}, matrix
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -54,70 +77,52 @@ def _squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().flatten(1).mean(1).sum()
 
 
-def _right_class(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs.argmax(1) == targets).sum()
+def _classes(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return outputs.argmax(1), targets
 
 
-def _right_labels(outputs: Tensor, targets: Tensor) -> Tensor:
-    return ((outputs > 0) == (targets > 0.5)).flatten(1).float().mean(1).sum()
+def _labels(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return (outputs > 0).long(), (targets > 0.5).long()
 
 
-def _absolute_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    return (outputs - targets).abs().flatten(1).mean(1).sum()
+def _numbers(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    return outputs, targets
 
 
-def confusion(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The confusion matrix (classes, classes) of raw outputs: a row a true class, a column an answer."""
-    classes = outputs.shape[1]
-    cells = targets * classes + outputs.argmax(1)
-    return torch.bincount(cells, minlength=classes * classes).reshape(classes, classes).double()
+# of one process: each evaluates all samples, and `misfit` has looked at them
+HERE: dict[str, Any] = {"sync_on_compute": False, "validate_args": False}
 
 
-def _label_counts(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Rightly yes, wrongly yes, wrongly no, rightly no: (4, labels)."""
-    said, true = outputs > 0, targets > 0.5
-    return torch.stack([(said & true).sum(0), (said & ~true).sum(0), (~said & true).sum(0), (~said & ~true).sum(0)]
-                       ).double()  # fmt: skip
+def _binary_metrics(_: int) -> MetricCollection:
+    return MetricCollection(
+        {"accuracy": BinaryAccuracy(**HERE), "f1": BinaryF1Score(**HERE), "confusion": BinaryConfusionMatrix(**HERE)}
+    )
 
 
-def _errors(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Samples, and the sums of |error|, error², target and target²: (5, outputs)."""
-    outputs, targets = outputs.double(), targets.double()
-    error = outputs - targets
-    rows = [torch.ones_like(error), error.abs(), error.square(), targets, targets.square()]
-    return torch.stack([row.sum(0) for row in rows])
+def _class_metrics(classes: int) -> MetricCollection:
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(classes, average="micro", **HERE),
+            "macro_f1": MulticlassF1Score(classes, average="macro", **HERE),
+            "confusion": MulticlassConfusionMatrix(classes, **HERE),
+        }
+    )
 
 
-def _class_scores(matrix: Tensor) -> dict[str, float | None]:
-    right, said, true = matrix.diagonal(), matrix.sum(0), matrix.sum(1)
-    f1 = _f1(right, said - right, true - right)
-    return {"accuracy": float(right.sum() / matrix.sum()), "macro_f1": float(f1.mean())}
+def _label_metrics(labels: int) -> MetricCollection:
+    return MetricCollection(
+        {
+            "accuracy": BinaryAccuracy(**HERE),
+            "micro_f1": MultilabelF1Score(labels, average="micro", **HERE),
+            "macro_f1": MultilabelF1Score(labels, average="macro", **HERE),
+        }
+    )
 
 
-def _label_scores(counts: Tensor) -> dict[str, float | None]:
-    yes, wrong_yes, wrong_no, no = counts
-    micro = _f1(yes.sum(), wrong_yes.sum(), wrong_no.sum())
-    accuracy = float((yes + no).sum() / counts.sum())
-    return {"accuracy": accuracy, "micro_f1": float(micro), "macro_f1": float(_f1(yes, wrong_yes, wrong_no).mean())}
-
-
-def _binary_scores(counts: Tensor) -> dict[str, float | None]:
-    scores = _label_scores(counts)
-    return {"accuracy": scores["accuracy"], "f1": scores["micro_f1"]}
-
-
-def _number_scores(sums: Tensor) -> dict[str, float | None]:
-    """MAE, and R2 as the mean over the outputs; R2 is None where all targets are equal: it would divide by 0."""
-    n, absolute, squared, targets, targets_squared = sums
-    spread = targets_squared - targets.square() / n
-    r2 = 1 - squared / spread
-    known = bool((spread > 1e-12 * targets_squared).all())
-    return {"mae": float((absolute / n).mean()), "r2": float(r2.mean()) if known else None}
-
-
-def _f1(yes: Tensor, wrong_yes: Tensor, wrong_no: Tensor) -> Tensor:
-    """2 TP / (2 TP + FP + FN), and 0 where a label neither was true nor was said, as scikit-learn has it."""
-    return 2 * yes / (2 * yes + wrong_yes + wrong_no).clamp(min=1)
+def _number_metrics(outputs: int) -> MetricCollection:
+    """MAE, and R2 by its definition: torchmetrics' R2Score takes sums of squares below 1e-4 for 0."""
+    error = NormalizedRootMeanSquaredError("std", num_outputs=outputs, sync_on_compute=False)
+    return MetricCollection({"mae": MeanAbsoluteError(sync_on_compute=False), "r2": 1 - error**2})
 
 
 def _no_class(outputs: Tensor, targets: Tensor) -> str:
@@ -139,21 +144,24 @@ def _no_numbers(outputs: Tensor, targets: Tensor) -> str:
     return f"targets are {tuple(targets.shape)}, and the head gives {tuple(outputs.shape)}"
 
 
+_share_right = partial(BinaryAccuracy, validate_args=False)
+
 TASKS: dict[str, Task] = {
     "binary": Task(
-        loss=_binary_cross_entropy, metric=_right_labels, metric_name="accuracy", activation="sigmoid",
-        counts=_label_counts, scores=_binary_scores, misfit=_no_labels,
+        loss=_binary_cross_entropy, activation="sigmoid", decide=_labels,
+        metric=_share_right, metric_name="accuracy", metrics=_binary_metrics, misfit=_no_labels,
     ),
     "multiclass": Task(
-        loss=_cross_entropy, metric=_right_class, metric_name="accuracy", activation="softmax",
-        counts=confusion, scores=_class_scores, misfit=_no_class,
+        loss=_cross_entropy, activation="softmax", decide=_classes,
+        metric=partial(MulticlassAccuracy, average="micro", validate_args=False), metric_name="accuracy",
+        metrics=_class_metrics, misfit=_no_class,
     ),
     "multilabel": Task(
-        loss=_binary_cross_entropy, metric=_right_labels, metric_name="accuracy", activation="sigmoid",
-        counts=_label_counts, scores=_label_scores, misfit=_no_labels,
+        loss=_binary_cross_entropy, activation="sigmoid", decide=_labels,
+        metric=_share_right, metric_name="accuracy", metrics=_label_metrics, misfit=_no_labels,
     ),
     "regression": Task(
-        loss=_squared_error, metric=_absolute_error, metric_name="absolute_error", activation="identity",
-        counts=_errors, scores=_number_scores, misfit=_no_numbers,
+        loss=_squared_error, activation="identity", decide=_numbers,
+        metric=MeanAbsoluteError, metric_name="mae", metrics=_number_metrics, misfit=_no_numbers,
     ),
 }  # fmt: skip

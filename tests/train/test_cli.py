@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 
 from edge_runtime.errors import BadRequest
 from edge_runtime.spec import ImageSpec, Normalise
-from train.cli import main
+from train.cli import Progress, main
 from train.pretrained import BACKBONES, Backbone
 from train.recipes import RECIPES
 
@@ -49,6 +50,23 @@ def test_foodvision_shows_its_numbers_and_says_where_it_lies(monkeypatch, tmp_pa
     shown = capsys.readouterr().out
     assert "cv_accuracy 0." in shown and "temperature" in shown and "[" not in shown.split("temperature")[0]
     assert f"lokma export {tmp_path / 'foodvision-mini'}" in shown
+
+
+def test_on_a_terminal_a_bar_grows_with_loss_and_metric_and_elsewhere_lines_come():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    shown, lines = Terminal(), io.StringIO()
+    for stream in (shown, lines):
+        progress = Progress(stream)
+        for epoch in (1, 2):
+            progress({"epoch": epoch, "epochs": 2, "loss": 0.5 / epoch, "accuracy": 0.75})
+        progress.close()
+    assert shown.getvalue().count("\r") == 2 and shown.getvalue().endswith(
+        f"{'█' * 20}  epoch 2  loss 0.25  accuracy 0.75\n"
+    )
+    assert lines.getvalue() == "epoch 1  loss 0.5  accuracy 0.75\nepoch 2  loss 0.25  accuracy 0.75\n"
 
 
 @pytest.mark.parametrize(

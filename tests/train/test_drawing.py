@@ -42,9 +42,10 @@ def test_episodes_become_a_gif_without_pygame(tmp_path):
         assert gif.n_frames == 47 and gif.size == (300, 160) and gif.info["duration"] == 40
 
 
-def test_a_run_of_classes_keeps_its_curves_and_its_confusion_matrix(tmp_path):
+@pytest.mark.parametrize("recipe", ["binary-circles", "multiclass-blobs"])
+def test_a_run_of_classes_keeps_its_curves_and_its_confusion_matrix(tmp_path, recipe):
     pytest.importorskip("sklearn")
-    run = train.train("multiclass-blobs", seeds=1, epochs=2, out=tmp_path)
+    run = train.train(recipe, seeds=1, epochs=2, out=tmp_path)
     assert {"curves.png", "confusion.png"} <= {path.name for path in run.path.iterdir()}
     with Image.open(run.path / "curves.png") as sheet:
         assert sheet.width == 2 * WIDTH

@@ -24,7 +24,8 @@ def test_every_sample_counts_once_whatever_the_batch_size():
     model = nn.Linear(4, 3)
     sums = [evaluate(model, Batches(x, y, size, seed=0), MULTICLASS) for size in (1, 3, 10)]
     assert sums[0].n == 10
-    assert all(s.metric_sum == sums[0].metric_sum for s in sums)
+    assert all(s.scores == sums[0].scores and s.confusion == sums[0].confusion for s in sums)
+    assert sums[0].correct == int((model(x).argmax(1) == y).sum()) == sums[0].scores["accuracy"] * 10
     assert all(s.loss == pytest.approx(nn.functional.cross_entropy(model(x), y).item(), rel=1e-6) for s in sums)
 
 
@@ -47,7 +48,7 @@ def test_the_log_gets_a_row_an_epoch():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     fit(model, batches, TASKS["regression"], optimizer, epochs=2, log=rows.append)
     assert [row["epoch"] for row in rows] == [1, 2]
-    assert rows[1]["loss"] < rows[0]["loss"] and "absolute_error" in rows[0]
+    assert rows[1]["loss"] < rows[0]["loss"] and "mae" in rows[0]
 
 
 def test_a_loss_that_is_no_number_stops_with_the_batch_named():
@@ -62,16 +63,18 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_named():
 @pytest.mark.parametrize(
     ("task", "outputs", "targets", "loss", "metric"),
     [
-        ("multiclass", [[0.0, 0.0], [0.0, 0.0]], [0, 1], 2 * 0.693147, 1),
-        ("binary", [[0.0], [2.0]], [[0.0], [1.0]], 0.693147 + 0.126928, 2),
+        ("multiclass", [[0.0, 0.0], [0.0, 0.0]], [0, 1], 2 * 0.693147, 0.5),
+        ("binary", [[0.0], [2.0]], [[0.0], [1.0]], 0.693147 + 0.126928, 1),
         ("multilabel", [[1.0, -1.0]], [[1.0, 1.0]], (0.313262 + 1.313262) / 2, 0.5),
-        ("regression", [[1.0], [4.0]], [[2.0], [2.0]], 5.0, 3.0),
+        ("regression", [[1.0], [4.0]], [[2.0], [2.0]], 5.0, 1.5),
     ],
 )
-def test_a_task_sums_loss_and_metric_over_samples(task, outputs, targets, loss, metric):
+def test_a_task_sums_losses_over_samples_and_its_metric_is_one_of_its_scores(task, outputs, targets, loss, metric):
     outputs, targets = torch.tensor(outputs), torch.tensor(targets)
-    assert float(TASKS[task].loss(outputs, targets)) == pytest.approx(loss, rel=1e-4)
-    assert float(TASKS[task].metric(outputs, targets)) == pytest.approx(metric)
+    row = TASKS[task]
+    assert float(row.loss(outputs, targets)) == pytest.approx(loss, rel=1e-4)
+    assert float(row.metric()(*row.decide(outputs, targets))) == pytest.approx(metric)
+    assert row.judge(outputs, targets)[0][row.metric_name] == pytest.approx(metric)
 
 
 def test_one_thread_gives_the_threads_back():

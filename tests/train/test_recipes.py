@@ -223,6 +223,7 @@ def test_foodvision_divides_its_head_by_the_temperature_and_puts_the_threshold_i
     assert results["cv_repeats_correct"][0] == results["cv_correct"] and len(results["cv_repeats_correct"]) == 2
     spec = json.loads((tmp_path / "spec.json").read_text())
     assert spec["unsure_below"] == results["unsure_below"] and 0.33 < results["unsure_below"] < 0.9
+    assert (tmp_path / "confusion.png").is_file()
     assert results["temperature"] > 1 and results["cv_ece"] < results["cv_ece_uncalibrated"]
     assert 0 < results["cv_withheld"] < 0.05 and results["test_n"] == 150
     answered = torch.softmax(model.classifier(seen[450:]), 1).amax(1) >= spec["unsure_below"]

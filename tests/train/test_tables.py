@@ -9,7 +9,7 @@ from edge_runtime.errors import BadData, BadRequest
 from train.fit import Batches, evaluate, fit
 from train.tables import CURVES, TABLES, line, table, table_data
 from train.tabular import answer_in_units, cross_validate, normalise_of, over_seeds, spec_of, tensors
-from train.tasks import TASKS, confusion
+from train.tasks import TASKS
 
 pytest.importorskip("sklearn")
 
@@ -147,6 +147,14 @@ def test_cross_validation_gives_model_and_baseline_the_same_folds_and_leaves_the
         cross_validate(data, [0], 16, "accuracy", fitted, baseline)
 
 
+def test_a_fold_of_one_row_has_no_r2_and_says_so():
+    rows = np.arange(40, dtype=np.float32)[:, None]
+    data = table("x", "regression", ("x",), ("y",), (rows[:30], rows[:30]), (rows[30:], rows[30:]))
+    fitted = lambda side, seed: (nn.Linear(1, 1), normalise_of(side.rows))  # noqa: E731
+    with pytest.raises(BadRequest, match="all targets are equal, so that it has no R2; ask for fewer --folds"):
+        cross_validate(data, [0], 30, "r2", fitted, lambda side, rows: rows)
+
+
 def test_seeds_have_students_interval_and_one_seed_has_none():
     assert over_seeds([1.0, 2.0, 3.0])["interval"] == pytest.approx([2 - 2.4841, 2 + 2.4841], abs=1e-4)
     assert over_seeds([1.0]) == {"by_seed": [1.0], "mean": 1.0, "interval": None}
@@ -166,8 +174,8 @@ def test_scores_are_scikit_learns_whatever_the_batch_size(task):
         "multilabel": (torch.rand(50, 4) > 0.5).float(),
         "regression": torch.randn(50, 1) * 10 + 100,
     }[task]
-    scores = [evaluate(model, Batches(x, targets, size, 0), TASKS[task]).scores for size in (7, 50)]
-    assert scores[0] == pytest.approx(scores[1])
+    found, whole = (evaluate(model, Batches(x, targets, size, 0), TASKS[task]) for size in (7, 50))
+    assert found.scores == pytest.approx(whole.scores)
     said = outputs.argmax(1) if task == "multiclass" else outputs > 0
     expected = {
         "binary": lambda: {"accuracy": metrics.accuracy_score(targets, said), "f1": metrics.f1_score(targets, said)},
@@ -185,15 +193,25 @@ def test_scores_are_scikit_learns_whatever_the_batch_size(task):
             "r2": metrics.r2_score(targets, outputs),
         },
     }[task]()
-    assert scores[0] == pytest.approx(expected, rel=1e-5)
-    if task == "multiclass":
-        assert confusion(outputs, targets).tolist() == metrics.confusion_matrix(targets, said).tolist()
+    assert found.scores == pytest.approx(expected, rel=1e-5)
+    if task in ("binary", "multiclass"):
+        assert found.confusion == metrics.confusion_matrix(targets, said).tolist()
 
 
 def test_r2_of_equal_targets_is_null_and_not_a_number_divided_by_0():
     model = nn.Linear(1, 1)
     found = evaluate(model, Batches(torch.ones(4, 1), torch.full((4, 1), 1e6), 2, 0), TASKS["regression"])
     assert found.scores["r2"] is None
+
+
+def test_r2_does_not_depend_on_the_targets_unit():
+    outputs, targets = torch.tensor([[1.0], [2.0], [4.0]]), torch.tensor([[1.5], [2.0], [3.0]])
+    scores = [TASKS["regression"].judge(outputs * unit, targets * unit)[0]["r2"] for unit in (1, 1e-6, 1e6)]
+    assert scores == pytest.approx([1 - 1.25 / (3.5 / 3)] * 3, rel=1e-5)
+
+
+def test_logits_between_0_and_1_are_not_taken_for_probabilities():
+    assert TASKS["binary"].judge(torch.tensor([[0.2], [0.3]]), torch.ones(2, 1))[0]["accuracy"] == 1
 
 
 def test_a_label_beyond_the_head_or_a_target_of_another_shape_stops_with_the_batch_named():

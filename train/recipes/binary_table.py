@@ -63,16 +63,17 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
         model, normalise = learn(data.train, args, args.seed, draft)
 
     test = judged(model, data.test, "binary", normalise)
-    draft.read_test("end of training", correct=int(test.metric_sum), n=test.n)
+    draft.show_confusion(test.confusion, data.targets)
+    draft.read_test("end of training", correct=test.correct, n=test.n)
     results = {
         "cv_accuracy": found["mean"],
         "cv_logistic": found["baseline"]["mean"],
         "cv_difference": found["difference"]["mean"],
         "cv": found,
-        "test_accuracy": test.metric,
-        "test_correct": int(test.metric_sum),
+        "test_accuracy": test.scores["accuracy"],
+        "test_correct": test.correct,
         "test_n": test.n,
-        "test_interval": list(wilson(int(test.metric_sum), test.n)),
+        "test_interval": list(wilson(test.correct, test.n)),
         "test_f1": test.scores["f1"],
     }
     spec = spec_of(data, normalise, Architecture("mlp", {"sizes": sizes(args)}), TURKISH)

@@ -198,7 +198,7 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
     divisor = temperature(torch.cat(validation), labels.repeat(len(validation)))
     cool(model.classifier, divisor)
     unsure_below = unsure_threshold(validation[0] / divisor)
-    right = [int(TASK.metric(logits, labels)) for logits in validation]
+    right = [int((logits.argmax(1) == labels).sum()) for logits in validation]
     results = {
         **judged("cv", validation[0] / divisor, labels, unsure_below),
         "cv_ece_uncalibrated": calibration_error(validation[0], labels),
@@ -211,7 +211,9 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
 
     unseen, truth = features(model, row, "test", data.test, data.sha256)
     with torch.inference_mode():
-        test = judged("test", model.classifier(unseen), truth, unsure_below)
+        logits = model.classifier(unseen)
+    test = judged("test", logits, truth, unsure_below)
+    draft.show_confusion(TASK.judge(logits, truth)[1], data.labels)
     draft.read_test("end of training", correct=test["test_correct"], n=test["test_n"])
     given = {"weights_sha256": sha256_of(Path(args.weights))} if args.weights else {}
     licences = {"backbone": row.licence, "pictures": PICTURES}
@@ -233,7 +235,7 @@ def views_of(args: Args) -> list[View]:
 
 def judged(name: str, logits: Tensor, labels: Tensor, unsure_below: float | None) -> dict[str, Any]:
     """What is reported of a split's logits, float32 (n, classes), and labels, int64 (n,)."""
-    correct, n = int(TASK.metric(logits, labels)), len(labels)
+    correct, n = int((logits.argmax(1) == labels).sum()), len(labels)
     return {
         f"{name}_accuracy": correct / n,
         f"{name}_correct": correct,
@@ -327,7 +329,7 @@ def tuned(model: Any, views: Sequence[Tensor], labels: Tensor, args: Args, data:
             answered = {"logits": answers(twin, pixels[held_out], row.normalise, size)}
             draft.keep(stage, answered)
         logits[held_out] = answered["logits"]
-        right = int(TASK.metric(logits[held_out], labels[held_out]))
+        right = int((logits[held_out].argmax(1) == labels[held_out]).sum())
         log.info("%s: %d of %d pictures right that the tuned model did not see", stage, right, len(held_out))
     learn(model, torch.arange(len(labels)), draft)
     return logits

@@ -50,17 +50,17 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     with one_thread():
         fitted = [learn(data.train, args, seed, draft if seed == args.seed else None) for seed in seeds]
     tests = [judged(model, data.test, "multiclass", normalise) for model, normalise in fitted]
-    draft.show_confusion(tests[0], data.targets)
-    draft.read_test("end of training, every seed", correct=[int(test.metric_sum) for test in tests], n=len(data.test))
+    draft.show_confusion(tests[0].confusion, data.targets)
+    draft.read_test("end of training, every seed", correct=[test.correct for test in tests], n=len(data.test))
 
     model, normalise = fitted[0]
     results = {
-        "test_accuracy": tests[0].metric,
-        "test_correct": int(tests[0].metric_sum),
+        "test_accuracy": tests[0].scores["accuracy"],
+        "test_correct": tests[0].correct,
         "test_n": tests[0].n,
-        "test_interval": list(wilson(int(tests[0].metric_sum), tests[0].n)),
+        "test_interval": list(wilson(tests[0].correct, tests[0].n)),
         "nearest_middle_accuracy": float((nearest(data.test.rows) == data.test.targets[:, 0]).mean()),
-        "seeds": {"seeds": list(seeds), "accuracy": over_seeds([test.metric for test in tests])},
+        "seeds": {"seeds": list(seeds), "accuracy": over_seeds([test.scores["accuracy"] for test in tests])},
     }
     draft.finish(model, spec_of(data, normalise, Architecture("mlp", {"sizes": sizes(args)})), results)
 

@@ -75,15 +75,15 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
     unseen, truth = tensors(data, "test")
     test = evaluate(model, Batches(unseen, truth, 256, args.seed), TASK)
     dark_on_light = evaluate(model, Batches(-unseen, truth, 256, args.seed), TASK)
-    draft.show_confusion(test, data.labels)
-    draft.read_test("end of training", correct=int(test.metric_sum), n=test.n)
-    draft.read_test("end of training, inverted", correct=int(dark_on_light.metric_sum), n=test.n)
+    draft.show_confusion(test.confusion, data.labels)
+    draft.read_test("end of training", correct=test.correct, n=test.n)
+    draft.read_test("end of training, inverted", correct=dark_on_light.correct, n=test.n)
     results = {
-        "test_accuracy": test.metric,
-        "test_correct": int(test.metric_sum),
+        "test_accuracy": test.scores["accuracy"],
+        "test_correct": test.correct,
         "test_n": test.n,
         "test_loss": test.loss,
-        "inverted_correct": int(dark_on_light.metric_sum),
+        "inverted_correct": dark_on_light.correct,
         "parameters": parameter_count(model),
     }
     draft.finish(model, spec, results, licences=LICENCES)

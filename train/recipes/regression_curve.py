@@ -51,7 +51,7 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
     seeds = range(args.seed, args.seed + args.seeds)
     with one_thread():
         fitted = [learn(data.train, args, seed, draft if seed == args.seed else None) for seed in seeds]
-    maes = [judged(model, data.test, "regression", normalise).metric for model, normalise in fitted]
+    maes = [judged(model, data.test, "regression", normalise).scores["mae"] for model, normalise in fitted]
     draft.read_test("end of training, every seed", mae=maes, n=len(data.test))
 
     model, normalise = fitted[0]

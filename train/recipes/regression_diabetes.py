@@ -60,13 +60,13 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
 
     test = judged(model, data.test, "regression", normalise)
     errors = np.abs(answers(model, data.test, normalise) - data.test.targets)[:, 0]
-    draft.read_test("end of training", mae=test.metric, n=test.n)
+    draft.read_test("end of training", mae=test.scores["mae"], n=test.n)
     results = {
         "cv_r2": found["mean"],
         "cv_ridge_r2": found["baseline"]["mean"],
         "cv_difference": found["difference"]["mean"],
         "cv": found,
-        "test_mae": test.metric,
+        "test_mae": test.scores["mae"],
         "test_interval": list(mean_interval(errors.tolist())),
         "test_r2": test.scores["r2"],
         "test_n": test.n,

@@ -85,8 +85,8 @@ def train(args: Args, data: TableData, draft: Draft) -> None:
         model, normalise = learn(data.train, args, args.seed, data, draft)
 
     test = judged(model, data.test, data.task, normalise)
-    if data.task == "multiclass":
-        draft.show_confusion(test, data.targets)
+    if test.confusion:
+        draft.show_confusion(test.confusion, data.targets)
     draft.read_test("end of training", n=test.n, **test.scores)
     results = {
         f"cv_{score}": found["mean"],

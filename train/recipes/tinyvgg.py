@@ -106,11 +106,11 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
         fit(model, batches, TASK, optimizer, epochs, schedule, draft=draft)
 
     test = evaluate(model, Batches(*tensors(data, "test", own.image), 256, args.seed, normalised), TASK)
-    draft.show_confusion(test, data.labels)
-    draft.read_test("end of training", correct=int(test.metric_sum), n=test.n)
+    draft.show_confusion(test.confusion, data.labels)
+    draft.read_test("end of training", correct=test.correct, n=test.n)
     results = {
-        "test_accuracy": test.metric,
-        "test_correct": int(test.metric_sum),
+        "test_accuracy": test.scores["accuracy"],
+        "test_correct": test.correct,
         "test_n": test.n,
         "test_loss": test.loss,
         "parameters": parameter_count(model),

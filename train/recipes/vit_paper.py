@@ -78,11 +78,11 @@ def train(args: Args, data: ImageData, draft: Draft) -> None:
 
     unseen, truth = multiclass_digits.tensors(data, "test")
     test = evaluate(model, Batches(unseen, truth, 256, args.seed), TASK)
-    draft.show_confusion(test, data.labels)
-    draft.read_test("end of training", correct=int(test.metric_sum), n=test.n)
+    draft.show_confusion(test.confusion, data.labels)
+    draft.read_test("end of training", correct=test.correct, n=test.n)
     results = {
-        "test_accuracy": test.metric,
-        "test_correct": int(test.metric_sum),
+        "test_accuracy": test.scores["accuracy"],
+        "test_correct": test.correct,
         "test_n": test.n,
         "test_loss": test.loss,
         "parameters": parameter_count(model),
