@@ -17,16 +17,19 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.errors import BadData, BadInput, BadRequest, Missing
-from edge_runtime.preprocess import open_picture
+from edge_runtime.errors import BadData, BadRequest, Missing
 from edge_runtime.spec import ImageSpec
 from edge_runtime.store import home, sha256_of
 from edge_runtime.writing import whole_folder
 from train.download import unpack_url
-from train.views import PLAIN, View, pixels_of
+from train.views import PLAIN, View
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +105,10 @@ def image_folder(root: Path, name: str, origin: str = "") -> ImageData:
     return ImageData(name, root, labels, splits["train"], splits["test"], _content_hash(root, hashes), origin)
 
 
-def pictures(examples: Sequence[Example], image: ImageSpec, view: View = PLAIN) -> Iterator[tuple[Example, np.ndarray]]:
-    """Decodes pictures one by one, exactly as the runtime does with `exact=True`.
+def batches(
+    examples: Sequence[Example], image: ImageSpec, view: View = PLAIN
+) -> Iterator[tuple[list[Example], Tensor]]:
+    """Decodes pictures batch by batch, exactly as the runtime does with `exact=True`.
 
     A damaged picture is reported in the log by its path and left out.
 
@@ -113,31 +118,39 @@ def pictures(examples: Sequence[Example], image: ImageSpec, view: View = PLAIN) 
         view: how each is looked at; the runtime's way is the plain one.
 
     Yields:
-        The example, and its pixels as uint8 (crop, crop, 3).
+        The examples of a batch, and their pixels as uint8 (batch, crop, crop, 3).
 
     Raises:
         BadData: more than 1 % of the pictures are damaged; the message names the first of them.
     """
+    from train.loading import loaded  # it brings torch; who only asks what there is needs none
+
     damaged: list[str] = []
-    for number, example in enumerate(examples):
-        try:
-            picture = open_picture(example.path, image, exact=True)
-            pixels = pixels_of(picture, image, view, number)
-        except BadInput as error:
-            damaged.append(str(error))
-            log.warning("left out: %s", error)
+    for batch in loaded([example.path for example in examples], image, view):
+        for problem in batch.problems:
+            damaged.append(problem)
+            log.warning("left out: %s", problem)
             if len(damaged) > MAX_UNREADABLE * len(examples):
                 raise BadData(
                     f"more than {MAX_UNREADABLE:.0%} of {len(examples)} pictures cannot be read; first: {damaged[0]}"
-                ) from error
-            continue
-        yield example, np.frombuffer(pixels, np.uint8).reshape(image.crop, image.crop, 3)
+                )
+        yield [examples[number] for number in batch.numbers], batch.pixels
+
+
+def pictures(examples: Sequence[Example], image: ImageSpec, view: View = PLAIN) -> Iterator[tuple[Example, np.ndarray]]:
+    """The same one by one: the example, and its pixels as uint8 (crop, crop, 3)."""
+    for chosen, pixels in batches(examples, image, view):
+        yield from zip(chosen, pixels.numpy(), strict=True)
 
 
 def load_pixels(examples: Sequence[Example], image: ImageSpec) -> tuple[np.ndarray, np.ndarray]:
-    """All pictures at once: uint8 (n, crop, crop, 3) and int64 labels (n,); see `pictures`."""
-    read = list(pictures(examples, image))
-    return np.stack([pixels for _, pixels in read]), np.array([example.label for example, _ in read], np.int64)
+    """All pictures at once: uint8 (n, crop, crop, 3) and int64 labels (n,); see `batches`."""
+    pixels = np.empty((len(examples), image.crop, image.crop, 3), np.uint8)
+    labels: list[int] = []
+    for example, one in pictures(examples, image):
+        pixels[len(labels)] = one  # a copy: what processes hand over is a file that stays open
+        labels.append(example.label)
+    return pixels[: len(labels)], np.array(labels, np.int64)
 
 
 def _labels(root: Path) -> tuple[str, ...]:

@@ -17,14 +17,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from edge_runtime.store import home
-from train.data import Example, pictures
+from train.data import Example, batches
+from train.devices import current, threads
+from train.loading import threads_left
 from train.pretrained import Backbone
 from train.provenance import code_sha256, versions
 from train.run import save_tensors
@@ -32,10 +33,9 @@ from train.views import PLAIN, View
 
 log = logging.getLogger(__name__)
 
-BATCH = 32
 CODE = (
     "edge_runtime.preprocess",
-    *(f"train.{name}" for name in ("data", "effnet_lite", "features", "models", "views", "vit")),
+    *(f"train.{name}" for name in ("data", "effnet_lite", "features", "loading", "models", "views", "vit")),
 )
 
 
@@ -52,6 +52,10 @@ class Frozen(Protocol):
 
     def eval(self) -> Any:
         """Turns what is for training only off."""
+        ...
+
+    def cpu(self) -> Any:
+        """Brings it back from where it computed."""
         ...
 
 
@@ -101,7 +105,8 @@ def _key(backbone: Frozen, row: Backbone, examples: Sequence[Example], sha256: s
             digest.update(name.encode())
             digest.update(value.numpy().tobytes())
     chosen = [(e.path.parent.parent.name, e.path.name, e.label) for e in examples]
-    here = [code_sha256(*CODE), *(versions()[name] for name in ("numpy", "pillow", "torch"))]
+    libraries = [versions()[name] for name in ("numpy", "pillow", "torch")]
+    here = [current().words()["device"], code_sha256(*CODE), *libraries]
     prepared = [asdict(row.image), asdict(row.normalise), dict(row.arguments), str(view)]
     digest.update(json.dumps([sha256, chosen, *prepared, here]).encode())
     return digest.hexdigest()
@@ -119,23 +124,14 @@ def _kept(path: Path) -> dict[str, Tensor] | None:
 
 
 def _compute(backbone: Frozen, row: Backbone, examples: Sequence[Example], view: View) -> dict[str, Tensor]:
-    mean, std = torch.tensor(row.normalise.mean), torch.tensor(row.normalise.std)
+    place = current().place
+    network = place(backbone.eval())
+    mean, std = (place(torch.tensor(one)) for one in (row.normalise.mean, row.normalise.std))
     rows: list[Tensor] = []
     labels: list[int] = []
-    batch: list[np.ndarray] = []
-
-    def flush() -> None:
-        pixels = torch.from_numpy(np.stack(batch)).float()
-        rows.append(backbone.features(((pixels - mean) / std).permute(0, 3, 1, 2)))
-        batch.clear()
-
-    backbone.eval()
-    with torch.inference_mode():
-        for example, pixels in pictures(examples, row.image, view):
-            batch.append(pixels)
-            labels.append(example.label)
-            if len(batch) == BATCH:
-                flush()
-        if batch:
-            flush()
+    with torch.inference_mode(), threads(threads_left(len(examples), row.image.crop)):
+        for chosen, pixels in batches(examples, row.image, view):
+            rows.append(network.features(((place(pixels).float() - mean) / std).permute(0, 3, 1, 2)).cpu())
+            labels += [example.label for example in chosen]
+    backbone.cpu()
     return {"features": torch.cat(rows), "labels": torch.tensor(labels)}
