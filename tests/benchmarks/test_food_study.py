@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import food_study, results
+from benchmarks import food_study, report, results
 from edge_runtime.spec import Label
 from train.data import Example
 
@@ -45,13 +45,27 @@ def test_other_food_is_food10_without_the_models_own_labels_and_no_photograph_is
 
 def test_what_was_found_goes_into_the_runs_metrics_its_readings_and_one_record(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("LOKMA_RESULTS", str(tmp_path / "results"))
-    monkeypatch.setattr(food_study, "study", lambda path: (Run(tmp_path), FOUND))
+    monkeypatch.setattr(food_study, "load_run", lambda path: Run(tmp_path))
+    monkeypatch.setattr(food_study, "study", lambda run: FOUND)
     assert food_study.main([]) == 0
     assert json.loads((tmp_path / "metrics.json").read_text())["unsure"] == FOUND
     assert json.loads((tmp_path / "test_readings.jsonl").read_text())["correct"] == 146
     (one,) = results.read(tmp_path / "results").records
-    assert one["study"] == "food" and one["unsure"] == FOUND and one["validity"]["valid"]
-    assert "other food (food10): 40.0% of 350 withheld, AUROC 0.930" in capsys.readouterr().out
+    assert one["scenario"]["study"] == "food" and one["unsure"] == FOUND and one["validity"]["valid"]
+    assert "other food (food10), AUROC against its own" in capsys.readouterr().out
+    section = report.studies([one])
+    assert section.startswith("## The study: food")
+    assert "| 0.02  | 0.05  | holds    | 150 | 146 of 150 right; not sure below 0.6" in section
+
+
+def test_a_run_that_was_studied_is_read_and_its_test_split_is_not(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOKMA_RESULTS", str(tmp_path / "results"))
+    run = Run(tmp_path)
+    run.metrics["unsure"] = {**FOUND, "test": {**FOUND["test"], "withheld": 0.06}}
+    monkeypatch.setattr(food_study, "load_run", lambda path: run)
+    monkeypatch.setattr(food_study, "study", None)
+    assert food_study.main([]) == 1
+    assert not (tmp_path / "test_readings.jsonl").exists()
 
 
 def test_a_folder_without_a_run_is_named(capsys, tmp_path):

@@ -18,8 +18,18 @@ def digits(right):
     return {"results": {"test_accuracy": right / 360, "test_n": 360}}
 
 
-def test_every_recipe_with_data_of_its_own_has_a_row():
-    assert {aim.recipe for aim in AIMS.values()} == set(RECIPES) - {"table"}
+def test_every_recipe_has_a_row():
+    assert {aim.recipe for aim in AIMS.values()} == set(RECIPES)
+
+
+def test_the_recipe_for_ones_own_table_gets_one(monkeypatch, tmp_path):
+    pytest.importorskip("sklearn")
+    from train.own_tables import own_table
+
+    monkeypatch.setattr(recipes_study, "WINE", tmp_path / "study" / "wine.csv")
+    recipes_study._write_wine()
+    data = own_table(tmp_path / "study" / "wine.csv", "cultivar")
+    assert (data.task, data.targets, len(data.columns)) == ("multiclass", ("class_0", "class_1", "class_2"), 13)
 
 
 def test_the_mean_over_seeds_is_held_against_the_bound_and_the_record_has_n_and_the_interval():
