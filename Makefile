@@ -103,7 +103,8 @@ aa: install      ## whether compare tells the truth: 300 comparisons, 25 minutes
 
 bench-peers: install  ## lokma beside OpenVINO, ncnn and others (extra [peers]), 40 minutes; goes on where it was cut off
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,peers]'
-	$(BIN)/python -m benchmarks.peers_budget
+	-$(BIN)/python -m pip install --quiet --no-deps --upgrade --target .venv/litert --requirement benchmarks/rivals/litert.txt
+	PYTHONPATH=$(CURDIR)/.venv/litert $(BIN)/python -m benchmarks.peers_budget
 
 zoo: install     ## 24 networks of torchvision through the main recipes, 90 minutes at most; goes on where it was cut off
 	$(BIN)/python -m benchmarks.zoo_budget
