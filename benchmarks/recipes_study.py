@@ -77,6 +77,7 @@ AIMS: dict[str, Aim] = {
         "cartpole-dqn", "lower 95 % bound of the mean return", lambda r: [r["lower_95"]], lambda _: 475.0,
         lambda r: r["episodes"], range(5), worst=True,
     ),
+    "foodvision effnet_lite0": _pictures("foodvision", 0.96, model="effnet_lite0"),
     "foodvision effnet_lite2": _pictures(
         "foodvision", 0.965, model="effnet_lite2",
         also=Aim("foodvision", "accuracy over 5 folds of the training pictures",
