@@ -15,13 +15,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge_runtime.errors import BadInput
-
-Record = Mapping[str, Any]
 ROUND_TRIPS_MS = (0, 5, 10, 20, 40, 70, 100, 150, 300)
 
 
@@ -57,38 +54,6 @@ class Prices:
     device: float | None = None
     kwh: float | None = None
     radio_joules_per_mb: float | None = None
-
-
-def sides_of(records: Sequence[Record], payload_bytes: int) -> Sides:
-    """The sides of one run: its fastest device system, and the cloud's with the shortest round trip.
-
-    Args:
-        records: of `lokma bench --on device,cloud --network lan`.
-        payload_bytes: what the client sends: the bytes of one input tensor.
-
-    Raises:
-        BadInput: the records have no such rows of one run.
-    """
-    told = [entry for entry in records if entry["kind"] == "bench" and entry.get("p50_ns") and not entry.get("failure")]
-    clouds = [entry for entry in told if entry["target"] == "cloud" and _rtt_ms(entry) is not None]
-    runs = {entry["scenario"]["run"] for entry in told if entry["target"] == "device"}
-    clouds = [entry for entry in clouds if entry["scenario"]["run"] in runs]
-    if not clouds:
-        raise BadInput("no run measured device and cloud together: lokma bench BUNDLE --on device,cloud --network lan")
-    run = clouds[-1]["scenario"]["run"]
-    cloud = min((entry for entry in clouds if entry["scenario"]["run"] == run), key=lambda entry: _rtt_ms(entry) or 0.0)
-    devices = [entry for entry in told if entry["target"] == "device" and entry["scenario"]["run"] == run]
-    device = min(devices, key=lambda entry: entry["p50_ns"])
-    stages = cloud.get("stages_ns") or {}
-    return Sides(
-        device_ns=device["p50_ns"],
-        cloud_ns=cloud["p50_ns"],
-        rtt_ms=_rtt_ms(cloud) or 0.0,
-        payload_bytes=payload_bytes,
-        server_ns=stages.get("inference") or 0.0,
-        mbit=(cloud.get("network") or {}).get("up_mbit"),
-        device_joules=device.get("energy_joules"),
-    )
 
 
 def cloud_ns(sides: Sides, rtt_ms: float, mbit: float | None = None, row_bytes: int | None = None, n: int = 1) -> float:
@@ -163,12 +128,30 @@ def sentence(said: Mapping[str, Any]) -> str:
     parts.append("with any batch" if said["batch"] is None else f"and with fewer than {said['batch']} rows at once")
     if (answers := said["answers_until_paid"]) is not None:
         parts.append("it never pays" if math.isinf(answers) else f"it has paid for itself after {answers:,.0f} answers")
-    if said["radio_joules"] is not None and said["device_joules"] is not None:
+    if said["radio_joules"] is not None and said["device_joules"] is None:
+        parts.append("what it needs of energy this machine does not say")
+    elif said["radio_joules"] is not None:
         saves = "less" if said["device_joules"] < said["radio_joules"] else "more"
         parts.append(
             f"it needs {saves} energy than sending ({said['device_joules']:.3f} J, {said['radio_joules']:.3f} J)"
         )
     return f"{parts[0]}: {', '.join(parts[1:])} (modelled from what was measured)."
+
+
+def chart(said: Mapping[str, Any], width: int = 40) -> str:
+    """The cloud's time over the round trip, and the device's, as bars of text.
+
+    >>> sides = Sides(device_ns=30e6, cloud_ns=12e6, rtt_ms=2, payload_bytes=1, server_ns=8e6)
+    >>> print("\\n".join(chart(found(sides, 70), 31).splitlines()[:4]))
+    device             30.0 ms ###
+    cloud at   0 ms    10.0 ms #
+    cloud at   5 ms    15.0 ms ##
+    cloud at  10 ms    20.0 ms ##
+    """
+    rows = [("device", said["device_ms"])]
+    rows += [(f"cloud at {point['rtt_ms']:>3g} ms", point["cloud_ms"]) for point in said["chart"]]
+    scale = width / max(took for _, took in rows)
+    return "\n".join(f"{name:<15} {took:7.1f} ms {'#' * round(took * scale)}" for name, took in rows)
 
 
 def _answers_until_paid(sides: Sides, prices: Prices) -> float | None:
@@ -183,15 +166,6 @@ def _answers_until_paid(sides: Sides, prices: Prices) -> float | None:
 
 def _line_ns(payload: float, mbit: float | None) -> float:
     return 0.0 if mbit is None else payload * 8 / mbit * 1e3
-
-
-def _rtt_ms(entry: Record) -> float | None:
-    """The round trip that was measured before a record's link was used; loopback is taken as none."""
-    link = entry.get("network") or {}
-    if link.get("profile") == "loopback":
-        return 0.0
-    value = (link.get("measured") or {}).get("rtt_ms")
-    return None if value is None else float(value)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 `python -m benchmarks.break_even BUNDLE [--device eager] [--grid 0,5,10,20,40]`, as root. Predicted from the plain veth
 alone, then measured on each link, device and cloud in turn; agrees where the two crossings lie at most one step of the
-grid apart. Where the device wins everywhere, a slower one shows the crossing: `--device-threads 1`, or `eager`.
+grid apart. Where the device wins everywhere, a slower one shows the crossing: `--device-threads 1`, or `eager`. What
+the cloud, a device and power cost (`--per-1000`, `--device-price`, `--kwh`, `--radio`) only who pays knows: untold,
+nothing is said of it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import budget, client, eager, network, paired, results, serving
-from benchmarks.break_even import Prices, Sides, found, round_trip_ms, sentence
+from benchmarks.break_even import Prices, Sides, chart, found, round_trip_ms, sentence
 from benchmarks.compare import golden_inputs
 from benchmarks.environment import host
 from benchmarks.paired import Row
@@ -63,10 +65,11 @@ class Point:
     server_ns: float
     measured: dict[str, float]
     n: int
+    device_joules: float | None = None  # of one answer; None where the machine does not say
 
 
 def study(
-    setting: Setting, grid_ms: Sequence[float], mbit: float = MBIT, seconds: float = SECONDS
+    setting: Setting, grid_ms: Sequence[float], prices: Prices, mbit: float = MBIT, seconds: float = SECONDS
 ) -> tuple[Row, dict[str, Any]]:
     """Predicts, measures, appends one record.
 
@@ -81,14 +84,15 @@ def study(
         raise BadRequest(f"a grid of round trips grows from 0 or more; got {', '.join(f'{one:g}' for one in grid_ms)}")
     with golden_inputs(setting.bundle) as inputs:
         lan = point(setting, inputs, network.PROFILES["lan"], seconds)
-        sides = Sides(lan.device_ns, lan.cloud_ns, lan.measured["rtt_ms"], payload_of(setting.bundle), lan.server_ns)
+        sides = Sides(lan.device_ns, lan.cloud_ns, lan.measured["rtt_ms"], payload_of(setting.bundle), lan.server_ns,
+                      device_joules=lan.device_joules)  # fmt: skip
         points = []
         for rtt in grid_ms:
             profile = network.Profile(rtt, 0, mbit, mbit, 0, "the grid of the break-even study")
             points.append(point(setting, inputs, profile, seconds))
             sys.stderr.write(f"{points[-1]}\n")
     row = agreement(grid_ms, points, round_trip_ms(sides, mbit))
-    said = found(sides, grid_ms[-1], mbit, Prices())
+    said = found(sides, grid_ms[-1], mbit, prices)
     entry = results.record(
         kind="study",
         commit=commit(),
@@ -122,17 +126,22 @@ def point(setting: Setting, inputs: Sequence[Any], profile: network.Profile, sec
         for child in (cloud, device):
             child.ask([inputs[0]] * WARM_UP)
         times: dict[str, list[float]] = {"device": [], "cloud": [], "server": []}
+        joules: list[float | None] = []
         end, turns = time.monotonic() + seconds, itertools.cycle(inputs)
         while time.monotonic() < end:
             asked = [next(turns)] * 2
             for name, child in (("device", device), ("cloud", cloud), ("cloud", cloud), ("device", device)):
-                answers = child.ask(asked)
+                answers = child.ask(asked, energy=name == "device")
                 times[name] += [answer["total_ns"] for answer in answers]
                 if name == "cloud":
                     times["server"] += [answer["ns"].get("inference", 0) for answer in answers]
+                else:
+                    joules.append(child.spent["joules"])
+        told = [value for value in joules if value is not None]
+        a_device_answer = sum(told) / len(times["device"]) if len(told) == len(joules) else None
         usual = {name: statistics.median(values) for name, values in times.items()}
         return Point(profile.rtt_ms or 0.0, usual["device"], usual["cloud"], usual["server"], link.measured,
-                     len(times["cloud"]))  # fmt: skip
+                     len(times["cloud"]), a_device_answer)  # fmt: skip
 
 
 def agreement(grid_ms: Sequence[float], points: Sequence[Point], predicted_ms: float) -> Row:
@@ -164,8 +173,15 @@ def payload_of(bundle: Bundle) -> int:
     return math.prod(takes.sample_shape) * DTYPES[takes.dtype][1]
 
 
+def _price(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be 0 or more; got {text}")
+    return value
+
+
 def main(argv: list[str]) -> int:
-    """Parses, studies, prints the sentence and the row."""
+    """Parses, studies, prints the chart, the sentence and the row."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.break_even", description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--device", metavar="ID", help="an artifact, or eager (the bundle's first that runs here)")
@@ -174,6 +190,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--cloud-threads", type=int, help="(the cores here, at most 4)")
     parser.add_argument("--run", type=Path, help="for eager: the run that the bundle came from (runs/NAME)")
     parser.add_argument("--grid", default=",".join(f"{one:g}" for one in GRID_MS), help="round trips, ms (%(default)s)")
+    parser.add_argument("--per-1000", type=_price, metavar="PRICE", help="of 1,000 answers of the cloud")
+    parser.add_argument("--device-price", type=_price, metavar="PRICE", help="of one device, in the same money")
+    parser.add_argument("--kwh", type=_price, metavar="PRICE", help="of a kilowatt-hour, in the same money")
+    parser.add_argument("--radio", type=_price, metavar="JOULES", help="that sending a megabyte takes the device")
     parser.add_argument("--json", action="store_true", help="all that was found")
     args = parser.parse_args(argv)
     try:
@@ -188,10 +208,10 @@ def main(argv: list[str]) -> int:
             grid = [float(one) for one in args.grid.split(",")]
         except ValueError as error:
             raise BadRequest(f"--grid takes round trips in ms joined by commas; got {args.grid!r}") from error
-        row, said = study(setting, grid)
+        row, said = study(setting, grid, Prices(args.per_1000, args.device_price, args.kwh, args.radio))
     except LokmaError as error:
         sys.stderr.write(f"break_even: {error}\n")
         return error.exit_code
-    lines = f"{sentence(said)}\n{budget.line(row)}"
+    lines = f"{chart(said)}\n{sentence(said)}\n{budget.line(row)}"
     sys.stdout.write((json.dumps({"row": row, **said}) if args.json else lines) + "\n")
     return 0 if row["holds"] else 1

@@ -29,6 +29,7 @@ TRIES = 3
 WAIT_S = 0.05  # before the second try on average, and twice as long before the third
 AT_ONCE = 16  # connections where queries arrive at times of their own
 PASSING = {"408", "425", "429", "500", "502", "503", "504"}
+OWN = "cold start, memory and processor time are the client's own; the server was up before"
 TOKEN = "LOKMA_TOKEN"  # a bearer token, where the server asks for one
 
 
@@ -235,7 +236,8 @@ def server_of(url: str, name: str, timeout_s: float = TIMEOUT_S) -> dict[str, An
         except urllib.error.HTTPError as error:
             raise NoAnswer(f"{url} answered {error.code} to {path}; is {name} loaded there?") from error
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise NoAnswer(f"{url} does not answer as a server of the Open Inference Protocol: {error}") from error
+            said = getattr(error, "reason", error)  # urllib's own words are in angle brackets
+            raise NoAnswer(f"{url} does not answer as a server of the Open Inference Protocol: {said}") from error
         if not isinstance(found[key], dict):
             raise NoAnswer(f"{url} answered something else than the protocol's metadata")
     return found

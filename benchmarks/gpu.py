@@ -18,6 +18,7 @@ from edge_runtime.errors import EngineError, LokmaError, NotMeasured
 
 CUDA = "CUDAExecutionProvider"
 NO_DEVICE = "not measured: no CUDA device"
+NO_PROVIDER = "not measured: the onnxruntime that is installed has no CUDA provider; onnxruntime-gpu has"
 _ASK = "import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else '')"
 
 
@@ -43,7 +44,13 @@ def has_provider() -> bool:
 
 
 def start(bundle: Path, artifact: str, threads: int, provider: str = CUDA) -> worker.Worker:
-    """The parent's side."""
+    """The parent's side.
+
+    Raises:
+        NotMeasured: the onnxruntime that is installed cannot use a CUDA device.
+    """
+    if provider == CUDA and not has_provider():
+        raise NotMeasured(NO_PROVIDER)
     command = [sys.executable, "-m", "benchmarks.gpu", str(bundle.absolute()), artifact, str(threads), provider]
     return worker.Worker(command)
 

@@ -214,11 +214,12 @@ def _offered(children: dict[str, Child], work: Work, scenario: Scenario) -> None
         at_ns = scenario.arrivals_ns(usual)
         chosen = scenario.samples(len(work.inputs), len(at_ns))
         log.info("%s: %d queries to %s", scenario.name, len(at_ns), name)
-        for key in ("cpu_ns", "wall_ns", "joules", "answered"):  # what the passes before cost is not its
-            setattr(child.found, key, 0)
         with noted(child.found):
-            child.found.offered = child.ask([work.inputs[index] for index in chosen], at_ns)
+            own = Measured()  # what the passes before cost is not its
+            child.found.offered = Child(child.process, own).ask([work.inputs[index] for index in chosen], at_ns)
             child.found.offered_inputs = chosen
+            for key in ("cpu_ns", "wall_ns", "joules", "no_joules", "answered", "errors"):
+                setattr(child.found, key, getattr(own, key))
 
 
 def _memory(starts: dict[str, Start], found: dict[str, Measured], work: Work) -> None:

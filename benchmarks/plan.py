@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import network
 from benchmarks.environment import host
-from benchmarks.scenarios import Scenario
+from benchmarks.scenarios import NAMES, Scenario
 from benchmarks.targets import parsed
 from edge_runtime.errors import BadRequest
 
@@ -51,6 +51,8 @@ class Plan:
     def __post_init__(self) -> None:
         if (self.threads is not None and self.threads < 1) or self.cold_starts < 1:
             raise BadRequest(f"threads and cold starts must be at least 1; got {self.threads} and {self.cold_starts}")
+        if self.sustained_s is not None and self.scenario.name != NAMES[0]:
+            raise BadRequest(f"--sustained asks one query after another: it cannot be {self.scenario.name} too")
         wanted = parsed(self.on)
         if self.networks and ("cloud", "") not in wanted:
             raise BadRequest("--network lies between `lokma serve` and its client: add cloud to --on")

@@ -121,7 +121,7 @@ def _by_bundle(records: Sequence[Record]) -> list[list[Record]]:
 def _sustained(group: Sequence[Record]) -> str:
     lines = []
     for entry in group:
-        if found := entry.get("sustained"):
+        if (found := entry.get("sustained")) and len(found["minutes"]) > 1:
             ratio = _ratio(found["last_against_first"])
             after = found["throttling"].get("after", "not known")
             minutes = f"minute {len(found['minutes'])} against minute 1: {ratio}"
@@ -140,10 +140,10 @@ def against_eager(group: Sequence[Record]) -> str:
             said = ", ".join(f"{name} {_ratio(values)}" for name, values in ratios(entry, base).items())
             who = entry["artifact"]["id"] if entry["target"] == "device" else tables.name_of(entry)
             lines.append(f"- {who} against eager: {said}")
-    noise = _ratio(same_against_itself(base))
-    return "\n".join(
-        [*lines, f"- the machine's own variation (eager's later passes against its earlier ones): {noise}"]
-    )
+    if base["scenario"].get("passes") != 1:  # Server, Offline and the sustained mode have one
+        noise = _ratio(same_against_itself(base))
+        lines.append(f"- the machine's own variation (eager's later passes against its earlier ones): {noise}")
+    return "\n".join(lines)
 
 
 def document(records: Sequence[Record]) -> str:

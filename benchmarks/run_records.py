@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from benchmarks.environment import host
 from benchmarks.evaluation import Work
 from benchmarks.passes import WARM_UP, Measured, block_size
 from benchmarks.plan import Plan
+from benchmarks.scenarios import Scenario
 from benchmarks.targets import System
 from edge_runtime.bundle import Bundle
 from edge_runtime.errors import LokmaError, NotMeasured
@@ -63,13 +64,16 @@ class Note:
 
 def measured(note: Note, system: System, found: Measured, doubts: Sequence[str]) -> dict[str, Any]:
     """The record of a system that was measured, as far as it came."""
-    plan, inputs = note.plan, len(note.work.inputs)
+    inputs = len(note.work.inputs)
     latencies, a_pass = figures.latencies_of(found, inputs)
     if not latencies:
         stop = {"what": STOPPED, "detail": "stopped by Ctrl-C before it was measured"}
         lost = figures.unanswered(found)
         none = {"what": "NoAnswer", "detail": f"no query was answered: {lost['kinds']}"} if lost else stop
         return _nothing(note, system.name, system.target, system.artifact, found.failure or none, system.fields)
+    asked, plan = note.plan.scenario.name, note.plan
+    if not found.offered and asked != Scenario().name:  # what there is are the passes that judge it
+        plan = replace(plan, scenario=Scenario())
     intervals, reasons = figures.latency_figures(latencies, a_pass)
     spent, why, odd = figures.spent_of(found, note.threads)
     judgement = figures.judged(note.bundle, found, note.work)
@@ -79,6 +83,8 @@ def measured(note: Note, system: System, found: Measured, doubts: Sequence[str])
         flags.append("partial: stopped by Ctrl-C")
     if found.failure:
         flags.append(f"partial: it failed on the way: {found.failure['detail']}")
+    if plan.scenario.name != asked:
+        flags.append(f"partial: it stopped before {asked} was measured; these are {plan.scenario.name}'s times")
     if lost := figures.unanswered(found):
         what = ", ".join(f"{count} x {error}" for error, count in lost["kinds"].items())
         flags.append(f"{lost['n']} of {lost['of']} queries got no answer: {what}")
@@ -92,7 +98,7 @@ def measured(note: Note, system: System, found: Measured, doubts: Sequence[str])
         target=system.target,
         versions=found.versions,
         scenario={
-            **note.scenario(system.name),
+            **replace(note, plan=plan).scenario(system.name),
             "passes": passes,
             "inputs_a_pass": a_pass,
             "block": block,
@@ -119,7 +125,7 @@ def measured(note: Note, system: System, found: Measured, doubts: Sequence[str])
         from benchmarks.sustained import summary
 
         whole["sustained"] = summary(found, plan.sustained_s)
-    elif report.is_noisy(whole):
+    elif passes > 1 and report.is_noisy(whole):
         _, low, high = report.same_against_itself(whole)
         said = [*flags, f"noisy: the later passes took {low:.2f} to {high:.2f} of the earlier ones' time"]
         whole["validity"] = {"valid": False, "flags": said}

@@ -53,7 +53,7 @@ def system(asked: Asked, artifact: Artifact, profile: str) -> System:
         described(artifact),
         prepare=functools.partial(_standing, asked, artifact, profile, fields),
         fields=fields,
-        notes=(note,),
+        notes=(note, client.OWN),
     )
 
 

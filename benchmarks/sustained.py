@@ -54,8 +54,7 @@ def sustained(systems: Sequence[System], work: Work, seconds: float) -> dict[str
                 _minutes(Child(process, one), work, seconds)
                 one.throttling["after"], one.peak_rss_bytes = _throttling(), process.peak_rss_bytes
         except KeyboardInterrupt:
-            for any_of in found.values():
-                any_of.partial = True
+            one.partial = True
             break
     return found
 
@@ -63,17 +62,19 @@ def sustained(systems: Sequence[System], work: Work, seconds: float) -> dict[str
 def _minutes(child: Child, work: Work, seconds: float) -> None:
     found, size, position, began = child.found, block_size(work), 0, time.monotonic()
     minute, kept = min(MINUTE_S, seconds / 2), list[list[Any]]()
-    while (now := time.monotonic() - began) < seconds:
-        if len(found.minutes) < now // minute + 1:
-            found.minutes.append([])
-            kept = [*kept[:1], []]  # the first minute, and the one that may be the last
-        chosen = [(position + index) % len(work.inputs) for index in range(size)]
-        answers = child.ask([work.inputs[index] for index in chosen])
-        found.minutes[-1] += [answer["total_ns"] for answer in answers if "error" not in answer]
-        kept[-1] += zip(chosen, answers, strict=True)
-        position += size
-    thinned = [pair for one in kept for pair in one[:: -(-len(one) // KEPT) or 1]]
-    found.offered_inputs, found.offered = [index for index, _ in thinned], [answer for _, answer in thinned]
+    try:
+        while (now := time.monotonic() - began) < seconds:
+            if len(found.minutes) < now // minute + 1:
+                found.minutes.append([])
+                kept = [*kept[:1], []]  # the first minute, and the one that may be the last
+            chosen = [(position + index) % len(work.inputs) for index in range(size)]
+            answers = child.ask([work.inputs[index] for index in chosen])
+            found.minutes[-1] += [answer["total_ns"] for answer in answers if "error" not in answer]
+            kept[-1] += zip(chosen, answers, strict=True)
+            position += size
+    finally:  # also after Ctrl-C, or where the system stopped
+        thinned = [pair for one in kept for pair in one[:: -(-len(one) // KEPT) or 1]]
+        found.offered_inputs, found.offered = [index for index, _ in thinned], [answer for _, answer in thinned]
 
 
 def _throttling() -> str:

@@ -125,7 +125,7 @@ def gpu_torch(asked: Asked, where: str) -> list[System]:
         start = functools.partial(eager.start, asked.run, asked.threads, "cuda", mode)
         systems.append(System(f"gpu torch-{mode}", "gpu", artifact, start, notes=notes))
     for one in asked.chosen():
-        if one.engine == "onnxruntime" and gpu.has_provider():
+        if one.engine == "onnxruntime":
             start = functools.partial(gpu.start, asked.bundle.source.path, one.id, asked.threads)
             systems.append(System(f"gpu {one.id}", "gpu", described(one), start, notes=notes))
     return systems
@@ -147,7 +147,7 @@ def cloud(asked: Asked, where: str) -> list[System]:
         artifact = {"id": bundle.name, "engine": str(said["model"].get("platform") or server), "precision": "unknown",
                     "sha256": None, "size_bytes": None}  # fmt: skip
         start = functools.partial(client.start, where, path)
-        notes = (f"the server says it is {server or 'nothing'}; which file it runs is not known here",)
+        notes = (f"the server says it is {server or 'nothing'}; which file it runs is not known here", client.OWN)
         return [System(f"cloud {where}", "cloud", artifact, start, fields={"server": server}, notes=notes)]
     served = asked.runnable() if asked.artifacts is not None else [serving.usual(asked)]
     return [serving.system(asked, one, profile) for one in served for profile in asked.networks or ("",)]

@@ -7,7 +7,6 @@ from benchmarks.break_even import Prices, Sides
 from benchmarks.break_even_study import Point, agreement
 from edge_runtime import examples
 from edge_runtime.bundle import open_bundle
-from edge_runtime.errors import BadInput
 
 SIDES = Sides(device_ns=30e6, cloud_ns=12e6, rtt_ms=2.0, payload_bytes=150_000, server_ns=8e6)
 GRID = (0.0, 5.0, 10.0, 20.0, 40.0)
@@ -46,6 +45,28 @@ def test_prices_say_after_how_many_answers_a_device_has_paid_for_itself():
     assert break_even.found(SIDES, 70)["answers_until_paid"] is None
 
 
+def test_energy_that_the_machine_does_not_say_is_not_made_up():
+    said = break_even.found(SIDES, 70, None, Prices(radio_joules_per_mb=10))
+    assert "what it needs of energy this machine does not say" in break_even.sentence(said)
+
+
+def test_the_prices_of_the_command_reach_the_sentence_and_the_chart_is_printed(monkeypatch, capsys):
+    given = []
+
+    def study(setting, grid, prices):
+        given.append(prices)
+        return agreement(GRID, points([20, 25, 28, 40, 60]), 14), break_even.found(SIDES, 70, None, prices)
+
+    monkeypatch.setattr(break_even_study, "study", study)
+    command = [str(examples.path("digits.zip")), "--per-1000", "0.5", "--device-price", "80", "--kwh", "0.3"]
+    assert break_even_study.main([*command, "--radio", "10"]) == 0
+    assert given == [Prices(0.5, 80, 0.3, 10)]
+    said = capsys.readouterr().out
+    assert "paid for itself after 160,000 answers" in said and "cloud at  70 ms" in said
+    with pytest.raises(SystemExit):
+        break_even_study.main([*command, "--radio", "-1"])
+
+
 def test_the_sentence_and_the_chart_say_the_same():
     said = break_even.found(SIDES, 70)
     assert break_even.sentence(said) == (
@@ -58,21 +79,6 @@ def test_the_sentence_and_the_chart_say_the_same():
     assert "at every round trip, with any payload, with any batch" in break_even.sentence(
         break_even.found(quick, 70, 12)
     )
-
-
-def entry(target, p50_ns, run="r", **fields):
-    return {"kind": "bench", "target": target, "p50_ns": p50_ns, "scenario": {"run": run}, **fields}
-
-
-def test_the_sides_are_read_from_the_records_of_one_run():
-    lan = {"network": {"profile": "lan", "measured": {"rtt_ms": 0.1}}, "stages_ns": {"inference": 5e6}}
-    records = [entry("device", 9e6), entry("device", 7e6), entry("device", 1e6, run="other"),
-               entry("cloud", 10e6, **lan), entry("cloud", 80e6, network={"measured": {"rtt_ms": 70.0}})]  # fmt: skip
-    assert break_even.sides_of(records, 1000) == Sides(7e6, 10e6, 0.1, 1000, 5e6)
-    with pytest.raises(BadInput, match="no run measured device and cloud together"):
-        break_even.sides_of(records[:3], 1000)
-    loopback = entry("cloud", 8e6, network={"profile": "loopback"})
-    assert break_even.sides_of([records[0], loopback], 1000).rtt_ms == 0
 
 
 def points(cloud_ms, device_ms=30.0):

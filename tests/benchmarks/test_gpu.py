@@ -2,8 +2,10 @@
 
 import pytest
 
-from benchmarks import eager, gpu, targets
-from benchmarks.targets import Asked, systems
+from benchmarks import eager, gpu, passes, targets
+from benchmarks.evaluation import Work
+from benchmarks.scenarios import Scenario
+from benchmarks.targets import Asked, System, systems
 from edge_runtime import load
 from edge_runtime.bundle import open_bundle
 from edge_runtime.errors import EngineError
@@ -17,7 +19,6 @@ def test_without_a_cuda_device_the_row_says_that_nothing_was_measured(policy, tm
 
 def test_with_one_torch_eager_compiled_and_each_onnx_are_systems(policy, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "_ASK", "print('NVIDIA H100')")
-    monkeypatch.setattr(gpu, "has_provider", lambda: True)
     monkeypatch.setattr(targets, "trained", lambda asked, target: {"id": target, "engine": "torch"})
     found, failed = systems(["gpu"], Asked(open_bundle(policy.folder), tmp_path, 1))
     assert [one.name for one in found] == ["gpu torch-eager", "gpu torch-compiled", "gpu onnx-fp32"] and not failed
@@ -34,7 +35,18 @@ def test_the_gpus_onnx_child_answers_as_the_runtime_where_its_provider_is_the_pr
         assert answer["values"] == pytest.approx(here.predict(row).values, rel=1e-6)
 
 
-def test_a_provider_that_onnxruntime_would_replace_is_an_error(policy):
+def test_an_onnxruntime_without_cuda_is_a_row_that_says_so(policy):
+    def start():
+        return gpu.start(policy.folder, "onnx-fp32", 1)
+
+    system = System("gpu onnx-fp32", "gpu", {"id": "onnx-fp32"}, start)
+    rows = tuple(policy.inputs.tolist()[:3])
+    found = passes.measure([system], Work({"name": "few"}, rows, ()), Scenario(), 1)["gpu onnx-fp32"]
+    assert found.failure == {"what": "NotMeasured", "detail": gpu.NO_PROVIDER}
+
+
+def test_a_provider_that_onnxruntime_would_replace_is_an_error(policy, monkeypatch):
+    monkeypatch.setattr(gpu, "has_provider", lambda: True)
     with gpu.start(policy.folder, "onnx-fp32", 1) as child, pytest.raises(EngineError, match="stopped"):
         child.ask(policy.inputs.tolist()[:1])
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import bench, figures, passes, report, results
+from benchmarks import bench, figures, passes, report, results, sustained
 from benchmarks import cli as bench_cli
 from benchmarks.bench import Plan, grid
 from benchmarks.evaluation import Work, work_of
@@ -15,7 +15,7 @@ from benchmarks.scenarios import Scenario
 from benchmarks.targets import Asked, System, parsed, systems
 from edge_runtime import worker
 from edge_runtime.bundle import open_bundle
-from edge_runtime.errors import BadBundle, BadData, BadRequest, GateFailed
+from edge_runtime.errors import BadBundle, BadData, BadInput, BadRequest, GateFailed
 
 SERVE = """
 import os, sys, time
@@ -235,6 +235,57 @@ def test_minute_one_is_set_against_the_last(folder):
     said = found["sustained"]
     assert len(said["minutes"]) == 2 and said["last_against_first"][1] <= said["last_against_first"][2]
     assert "minute 2 against minute 1" in report.whole([found])
+
+
+class Stops(passes.Child):
+    """Ctrl-C comes while the question of this number is answered."""
+
+    number, asked = 0, 0
+
+    def ask(self, inputs, at_ns=None):
+        Stops.asked += 1
+        if Stops.asked == self.number or (self.number == 0 and at_ns is not None):
+            raise KeyboardInterrupt
+        return super().ask(inputs, at_ns)
+
+
+def test_ctrl_c_in_the_sustained_mode_keeps_its_minutes_and_systems_that_were_done_are_whole(folder, monkeypatch):
+    monkeypatch.setattr(Stops, "number", 8)
+    monkeypatch.setattr("benchmarks.sustained.Child", Stops)
+    found = sustained.sustained([fake("one", "time.sleep(0.01)"), fake("two", "time.sleep(0.01)")], work(), 0.1)
+    assert not found["one"].partial and found["two"].partial and 0 < Stops.asked == 8
+    kept, _ = figures.latencies_of(found["two"], 30)
+    assert len(kept) == sum(map(len, found["two"].minutes)) > 0
+
+
+@pytest.mark.parametrize(("name", "qps"), [("Server", 200.0), ("Offline", None)])
+def test_a_scenario_that_was_stopped_does_not_lend_its_name_to_the_times_before(folder, monkeypatch, name, qps):
+    monkeypatch.setattr(passes, "Child", Stops)
+    plan = Plan(on=("device",), artifacts=("onnx-fp32",), threads=1, cold_starts=1, data=folder / "mine", anyway=True,
+                scenario=Scenario(name, qps=qps))  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        list(grid([folder / "tiny-shapes"], plan))
+    (kept,) = results.read().records
+    assert kept["scenario"]["name"] == "SingleStream" and "qps" not in kept["scenario"] and kept["n"] == 96
+    said = f"partial: it stopped before {name} was measured; these are SingleStream's times"
+    assert said in kept["validity"]["flags"]
+    assert kept["cpu"]["ns_a_query"] > 0 and kept["throughput_a_second"] > 0
+
+
+def test_times_that_grow_because_all_came_at_once_are_not_the_machines_noise(folder):
+    plan = Plan(on=("device",), artifacts=("onnx-fp32",), threads=1, cold_starts=1, data=folder / "mine", anyway=True,
+                scenario=Scenario("Offline", min_queries=60))  # fmt: skip
+    (found,) = grid([folder / "tiny-shapes"], plan)
+    assert found["scenario"]["name"] == "Offline" and report.is_noisy(found)
+    assert not any(flag.startswith("noisy") for flag in found["validity"]["flags"])
+
+
+def test_what_cannot_be_is_said_before_the_machine_is_watched(folder, monkeypatch):
+    monkeypatch.setattr(bench, "refuse_unfit", lambda anyway: (_ for _ in ()).throw(GateFailed("busy")))
+    with pytest.raises(BadInput, match="nowhere does not exist"):
+        list(grid([folder / "nowhere"], Plan()))
+    with pytest.raises(BadRequest, match="--sustained asks one query after another: it cannot be Offline too"):
+        Plan(sustained_s=60.0, scenario=Scenario("Offline"))
 
 
 def test_the_bundle_of_a_manifest_without_data_says_what_to_do(pictures):
