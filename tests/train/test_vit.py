@@ -10,7 +10,7 @@ from edge_runtime.errors import BadData, BadInput, BadRequest, Missing
 from edge_runtime.spec import Architecture
 from train import dinov2
 from train.models import build, parameter_count
-from train.pretrained import BACKBONES, pretrained
+from train.pretrained import BACKBONES, backbone, pretrained
 from train.vit import VisionTransformer, from_torchvision, resized_positions
 from train.weights import fill, read_weights
 
@@ -37,6 +37,8 @@ def test_the_paper_written_out_answers_as_torchvisions_vit_b_16(tmp_path):
         expected, found = theirs(x), ours(x)
     assert expected.std() > 0.05 and (expected - found).abs().max() <= 1e-5
     assert parameter_count(ours) == 86_567_656  # as torchvision's table states
+    stretched = pretrained("vit_b_16", 3, tmp_path / "weights.pth", backbone("vit_b_16", size=64))
+    assert stretched.positions.shape == (1, 1 + 4 * 4, 768)
 
 
 def test_weights_under_the_names_of_old_torchvision_files_fit_too():
@@ -142,6 +144,14 @@ def test_every_backbone_is_built_for_its_pictures_and_has_features(name):
         seen = model.eval().features(torch.zeros(1, 3, row.image.crop, row.image.crop))
     assert seen.shape == (1, model.classifier.in_features)
     assert row.licence and len(row.normalise.mean) == 3
+
+
+def test_a_backbone_takes_whole_pictures_of_another_size():
+    row = BACKBONES["effnet_lite2"]
+    assert backbone("effnet_lite2") == row and backbone("effnet_b2", 320).arguments == {}
+    sized = backbone("effnet_lite2", 380, root=True)
+    assert (sized.image.resize, sized.image.crop, sized.image.filter) == (380, 380, row.image.filter)
+    assert sized.arguments == {"image_size": 380, "root": True}
 
 
 def test_weights_of_torchvision_fill_all_but_the_head(tmp_path):
