@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.photographs import generated
+from benchmarks.photographs import generated, spec_of
 from edge_runtime import __version__, engines, profile, store
 from edge_runtime.bundle import MANIFEST, SCHEMA_VERSION
 from edge_runtime.engines.executorch import ExecuTorchSession
 from edge_runtime.errors import Missing
 from edge_runtime.predictor import Predictor
-from edge_runtime.spec import ImageSpec, Label, ModelSpec, Normalise, TensorSpec
+from edge_runtime.spec import ModelSpec
 from train.provenance import code_sha256
 
 log = logging.getLogger(__name__)
@@ -31,15 +31,7 @@ NAME, WEIGHTS, SIDE, PICTURES, GOLDENS = "efficientnet-b2", "model.safetensors",
 TOOLS = ("torch", "torchvision", "torchao", "executorch", "onnx", "onnxscript")
 LOWERING = ("export.contract", "export.fold", "export.to_executorch", "export.to_onnx")
 LABELS = ("pizza", "steak", "sushi")
-SPEC = ModelSpec(
-    name=NAME,
-    task="multiclass",
-    inputs=(TensorSpec("pixels", "uint8", ("batch", SIDE, SIDE, 3), "RGB, 0 to 255"),),
-    outputs=(TensorSpec("probabilities", "float32", ("batch", len(LABELS)), "probability"),),
-    labels=tuple(Label(name, name, name) for name in LABELS),
-    image=ImageSpec(resize=SIDE, crop=SIDE, filter="bicubic"),
-    normalise=Normalise((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-)
+SPEC = spec_of(NAME, SIDE, LABELS)
 # artifact: (engine, precision), in the bundle's order
 ARTIFACTS = {
     "xnnpack-fp32": ("executorch", "fp32"),

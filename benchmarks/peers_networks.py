@@ -14,30 +14,22 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.spec import ImageSpec, Label, ModelSpec, Normalise, TensorSpec
+from benchmarks import photographs
+from edge_runtime.spec import ImageSpec, ModelSpec, Normalise
 
 if TYPE_CHECKING:
     from torch import nn
 
 # the network: the side of its pictures in pixels
 NETWORKS = {"effnet_lite0": 224, "mobilenet_v3_large": 224, "efficientnet_b2": 288, "vit_b_16": 224}
-LABELS, PICTURES, STATISTICS, BATCH = 10, 8, 48, 8
+LABELS = tuple(f"label-{number}" for number in range(10))
+PICTURES, STATISTICS, BATCH = 8, 48, 8
 ANSWERS, SPEC = "answers.json", "spec.json"
 
 
 def spec_of(name: str) -> ModelSpec:
     """What lokma's files of it take and give."""
-    side = NETWORKS[name]
-    ids = [f"label-{number}" for number in range(LABELS)]
-    return ModelSpec(
-        name=name,
-        task="multiclass",
-        inputs=(TensorSpec("pixels", "uint8", ("batch", side, side, 3), "RGB, 0 to 255"),),
-        outputs=(TensorSpec("probabilities", "float32", ("batch", LABELS), "probability"),),
-        labels=tuple(Label(one, one, one) for one in ids),
-        image=ImageSpec(resize=side, crop=side, filter="bicubic"),
-        normalise=Normalise((127.5,) * 3, (127.5,) * 3),
-    )
+    return photographs.spec_of(name, NETWORKS[name], LABELS, Normalise((127.5,) * 3, (127.5,) * 3))
 
 
 def pixels(name: str) -> Any:
@@ -48,7 +40,6 @@ def pixels(name: str) -> Any:
     """
     import numpy as np
 
-    from benchmarks.photographs import generated
     from edge_runtime.errors import Missing
     from train.data import image_data, load_pixels
 
@@ -56,7 +47,7 @@ def pixels(name: str) -> Any:
     try:
         examples = image_data("foodvision-mini").train
     except Missing:
-        return np.stack([np.asarray(generated(side, side, seed)) for seed in range(count)])
+        return np.stack([np.asarray(photographs.generated(side, side, seed)) for seed in range(count)])
     spread = [examples[at * len(examples) // count] for at in range(count)]
     mixed = [spread[at] for at in np.random.default_rng(0).permutation(count)]  # the folders come label by label
     return load_pixels(mixed, ImageSpec(resize=side, crop=side, filter="bicubic"))[0]
@@ -79,8 +70,8 @@ def network(name: str, pictures: Any) -> nn.Module:
     if name == "effnet_lite0":
         from train.pretrained import pretrained
 
-        return pretrained(name, LABELS).eval().requires_grad_(False)
-    model: nn.Module = getattr(torchvision.models, name)(weights=None, num_classes=LABELS)
+        return pretrained(name, len(LABELS)).eval().requires_grad_(False)
+    model: nn.Module = getattr(torchvision.models, name)(weights=None, num_classes=len(LABELS))
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     nn.init.normal_(head.weight, std=head.in_features**-0.5)  # ViT's head starts at 0, and would say nothing
     norms = [module for module in model.eval().modules() if isinstance(module, nn.BatchNorm2d)]

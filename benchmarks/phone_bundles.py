@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import efficientnet_b2
-from benchmarks.photographs import generated
+from benchmarks.photographs import generated, spec_of
 from edge_runtime import __version__, store
 from edge_runtime.bundle import MANIFEST, SCHEMA_VERSION
-from edge_runtime.spec import ImageSpec, Label, ModelSpec, Normalise, TensorSpec
+from edge_runtime.spec import ModelSpec
 from train.provenance import code_sha256
 
 Lowered = Callable[[Any, ModelSpec, Any], bytes]
@@ -43,16 +43,8 @@ def seeded(name: str, lowered: Lowered) -> Path:
     from edge_runtime import engines
     from edge_runtime.predictor import Predictor
 
-    classes = len(efficientnet_b2.LABELS)
-    spec = ModelSpec(
-        name=name,
-        task="multiclass",
-        inputs=(TensorSpec("pixels", "uint8", ("batch", side, side, 3), "RGB, 0 to 255"),),
-        outputs=(TensorSpec("probabilities", "float32", ("batch", classes), "probability"),),
-        labels=tuple(Label(label, label, label) for label in efficientnet_b2.LABELS),
-        image=ImageSpec(resize=side, crop=side, filter="bicubic"),
-        normalise=Normalise((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    )
+    labels = efficientnet_b2.LABELS
+    spec = spec_of(name, side, labels)
     shots = [generated(side + 40, side + 90, seed) for seed in range(8)]
     pixels = torch.stack([torch.frombuffer(bytearray(_cut(one, spec.image)), dtype=torch.uint8) for one in shots])
     pixels = pixels.reshape(-1, side, side, 3)
@@ -60,7 +52,7 @@ def seeded(name: str, lowered: Lowered) -> Path:
         model = efficientnet_b2.network(pixels)
     else:
         torch.manual_seed(0)
-        model = torchvision.models.get_model(name, weights=None, num_classes=classes)
+        model = torchvision.models.get_model(name, weights=None, num_classes=len(labels))
         torch.nn.init.normal_(model.heads.head.weight, std=0.5)  # torchvision starts it at 0: all answers were alike
         model = model.eval().requires_grad_(False)
     data = lowered(model, spec, pixels)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.photographs import generated
+from benchmarks import photographs
 from edge_runtime.errors import Missing
-from edge_runtime.spec import ImageSpec, Label, ModelSpec, Normalise, TensorSpec
+from edge_runtime.spec import ImageSpec, ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,18 +72,8 @@ ZOO = {
 
 
 def spec_of(name: str) -> ModelSpec:
-    """What the network takes and gives, as a bundle would say it."""
-    side = ZOO[name].side
-    ids = [f"label-{number}" for number in range(LABELS)]
-    return ModelSpec(
-        name=name,
-        task="multiclass",
-        inputs=(TensorSpec("pixels", "uint8", ("batch", side, side, 3), "RGB, 0 to 255"),),
-        outputs=(TensorSpec("probabilities", "float32", ("batch", LABELS), "probability"),),
-        labels=tuple(Label(one, one, one) for one in ids),
-        image=ImageSpec(resize=side, crop=side, filter="bicubic"),
-        normalise=Normalise((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    )
+    """What the network takes and gives."""
+    return photographs.spec_of(name, ZOO[name].side, [f"label-{number}" for number in range(LABELS)])
 
 
 def pictures(side: int, train: int, test: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -99,7 +89,7 @@ def pictures(side: int, train: int, test: int) -> tuple[np.ndarray, np.ndarray, 
         data = image_data("foodvision-mini")
     except Missing as error:
         log.warning("generated pictures take the place of photographs: %s", error)
-        made = np.stack([np.asarray(generated(side, side, seed)) for seed in range(train + test)])
+        made = np.stack([np.asarray(photographs.generated(side, side, seed)) for seed in range(train + test)])
         return made[:train], made[train:], "generated"
     sides = []
     for examples, count in ((data.train, train), (data.test, test)):
@@ -114,8 +104,7 @@ def network(name: str, pixels: np.ndarray) -> nn.Module:
     import torch
     from torch import nn
 
-    model, normalise = _seeded(name), spec_of(name).normalise
-    assert normalise is not None
+    model, normalise = _seeded(name), photographs.IMAGENET
     mean, std = (torch.tensor(values).reshape(3, 1, 1) for values in (normalise.mean, normalise.std))
     batches = [(part.permute(0, 3, 1, 2).float() - mean) / std for part in torch.tensor(pixels).split(BATCH)]
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -14,7 +14,7 @@ from edge_runtime.spec import FILTERS
 from export.asked import OUTPUTS
 from export.dry_run import planned, text_of
 from export.export import export
-from export.recipes import RECIPES
+from export.recipes import DEFAULT, RECIPES
 from export.sources import SOURCES
 from export.terms import MAX_DROP
 
@@ -67,7 +67,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("thing", metavar="THING", nargs="?", help="what to export; the kinds are listed below")
     parser.add_argument(
-        "--recipes", default="main", help=f"auto, main, all, or names joined by commas: {', '.join(RECIPES)} (main)"
+        "--recipes",
+        default=DEFAULT,
+        help=f"{DEFAULT} (what fits the model's operators), main, all, or names joined by commas: {', '.join(RECIPES)}",
     )
     parser.add_argument("--out", type=Path, default=Path("bundles"), help="where bundles lie (bundles)")
     parser.add_argument("--name", help="the bundle's name (the thing's)")

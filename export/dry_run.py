@@ -11,14 +11,16 @@ from edge_runtime.spec import ModelSpec
 from export.asked import Asked
 from export.build import applicable
 from export.export import target_of
-from export.recipes import check_recipes, chosen, parts_of
-from export.sources import plan_of
+from export.recipes import DEFAULT, advice, check_recipes, chosen, parts_of
+from export.sources import Plan, plan_of
 from export.terms import MAX_DROP, Terms
+
+READ = ("run", "exported program", "onnx", "module")  # to read another kind runs her code, or fetches weights
 
 
 def planned(
     thing: Any,
-    recipes: str = "main",
+    recipes: str = DEFAULT,
     out: str | Path = "bundles",
     name: str | None = None,
     max_drop: float = MAX_DROP,
@@ -27,7 +29,7 @@ def planned(
     boards: bool = False,
     **said: Any,
 ) -> dict[str, Any]:
-    """What `export` would do with the same arguments, as plain data; runs no code of a user's file."""
+    """What `export` would do with the same arguments, as plain data; runs no user's code and fetches nothing."""
     if boards:
         from export.boards import require
 
@@ -35,14 +37,13 @@ def planned(
     terms = Terms.of(max_drop, unlabelled, keep_failed)
     with contextlib.closing(plan_of(thing, Asked.of(**said))) as plan:
         check_recipes(recipes)
-        rows = {} if "auto" in parts_of(recipes) else applicable(recipes, chosen(recipes), plan.engines, plan.why)
         data = plan.data
         sides = None if data is None else {"name": data.name, "train": len(data.train), "test": len(data.test)}
         return {
             "source": {"kind": plan.kind, "what": plan.what},
             "bundle": str(target_of(plan, out, name)),
             "spec": plan.spec.to_dict() if plan.spec else None,
-            "recipes": list(rows) or ["auto: chosen once the model is read"],
+            "recipes": _recipes(plan, recipes),
             "data": sides or ("the run's own" if plan.kind == "run" else None),
             "terms": {
                 "max_drop": max_drop,
@@ -54,6 +55,20 @@ def planned(
         }
 
 
+def _recipes(plan: Plan, recipes: str) -> dict[str, str | None]:
+    """Each recipe that would be taken, and why where auto takes it; None where the names say it all."""
+    parts = parts_of(recipes)
+    if "auto" not in parts:
+        return dict.fromkeys(applicable(recipes, chosen(recipes), plan.engines, plan.why))
+    named = dict.fromkeys(chosen(",".join(part for part in parts if part != "auto"))) if len(set(parts)) > 1 else {}
+    if plan.missing or plan.kind not in READ:
+        return {**named, "auto": "chosen once the model is read"}
+    source = plan.load()
+    if source.auto != "auto":
+        return {**named, **dict.fromkeys(chosen(source.auto))}
+    return {**named, **advice(source.model, source.spec)}
+
+
 def text_of(plan: Mapping[str, Any]) -> str:
     """The plan as lines to read."""
     data = plan["data"]
@@ -63,12 +78,18 @@ def text_of(plan: Mapping[str, Any]) -> str:
         f"source   {plan['source']['kind']}: {plan['source']['what']}",
         f"bundle   {plan['bundle']}",
         *(_spec_lines(ModelSpec.from_dict(plan["spec"])) if plan["spec"] else ["spec     not known yet"]),
-        f"recipes  {', '.join(plan['recipes'])}",
+        *_recipe_lines(plan["recipes"]),
         f"data     {data or 'none'}",
         f"terms    {_terms(**plan['terms'])}",
         *(f"missing  {ask}" for ask in plan["missing"]),
     ]
     return "\n".join(lines)
+
+
+def _recipe_lines(recipes: Mapping[str, str | None]) -> list[str]:
+    told = [f"{name}: {why}" for name, why in recipes.items() if why]
+    plain = [name for name, why in recipes.items() if not why]
+    return [f"recipes  {line}" for line in ([", ".join(plain)] if plain else []) + told]
 
 
 def _spec_lines(spec: ModelSpec) -> list[str]:

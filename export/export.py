@@ -23,14 +23,14 @@ from export.asked import Asked
 from export.build import build
 from export.exported import Exported
 from export.lowering import TOOLS
-from export.recipes import check_recipes, chosen, parts_of
+from export.recipes import DEFAULT, check_recipes, chosen, parts_of
 from export.sources import Plan, plan_of
 from export.terms import MAX_DROP, Terms
 
 
 def export(
     thing: Any,
-    recipes: str = "main",
+    recipes: str = DEFAULT,
     out: str | Path = "bundles",
     name: str | None = None,
     force: bool = False,
@@ -44,7 +44,7 @@ def export(
 
     Args:
         thing: a run's folder, `file.py:function`, `torchvision:NAME`, a `.pt2`, an `.onnx`, or a `torch.nn.Module`.
-        recipes: names joined by commas, or "auto", "main", "all".
+        recipes: names joined by commas, or "auto" (what fits the model's operators), "main", "all".
         out: where bundles lie.
         name: the bundle's; None takes the thing's.
         force: export again even if nothing has changed.

@@ -5,6 +5,7 @@ The order is the bundle's: `load` takes the first artifact that an engine of the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from edge_runtime.spec import ModelSpec
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ RECIPES = {
 }
 MAIN = ("xnnpack-fp32", "onnx-fp32", "xnnpack-int8", "onnx-int8")
 SETS = {"all": tuple(RECIPES), "main": MAIN}
+DEFAULT = "auto"
 
 MENDED = ("xnnpack-int8", "onnx-int8")  # of which layers are put back into float where a verdict falls short
 
@@ -80,7 +84,7 @@ def chosen(names: str, model: nn.Module | None = None, spec: ModelSpec | None = 
 
     Args:
         names: recipes, or sets of them: "all" is every row, "main" fp32 and static int8 for both engines, and
-            "auto" what fits the model.
+            "auto" what fits the model; why is logged.
         model: what "auto" reads: takes normalised float32, in eval mode.
         spec: the model's, needed with it.
 
@@ -93,7 +97,9 @@ def chosen(names: str, model: nn.Module | None = None, spec: ModelSpec | None = 
         if name == "auto":
             if model is None or spec is None:
                 raise BadRequest("recipes can be chosen by auto only for a model that can be read")
-            asked.update(advice(model, spec))
+            for fitting, why in advice(model, spec).items():
+                log.info("%s: %s", fitting, why)
+                asked.add(fitting)
         elif name in SETS:
             asked.update(SETS[name])
         elif name in RECIPES:

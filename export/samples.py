@@ -118,6 +118,11 @@ def of_examples(
     skipped: list[str] = []
     turns = _balanced(train, len(train))
     chosen = _readable(spec, turns, CALIBRATION + GOLDEN, skipped)
+    if len(chosen) < CALIBRATION + GOLDEN:
+        log.warning(
+            "%s gives %d calibration inputs, fewer than %d: int8's ranges may cut off what they do not show",
+            name, len(chosen) - GOLDEN, CALIBRATION,
+        )  # fmt: skip
     held = turns[len(chosen) + len(skipped) :][:HELD]
     judged = _readable(spec, test, len(test), skipped)
     if not judged:

@@ -37,7 +37,7 @@ from export.fold import folded, once_a_model
 from export.onnx_graph import RawGraph
 from export.onnx_profile import delegation_of, operators
 from export.recipes import Job, Lowered
-from export.rounding import rounded
+from export.rounding import moments_of, rounded
 
 OPSET = 18
 WEIGHTED = ("Conv", "Gemm", "MatMul")
@@ -203,7 +203,9 @@ def _rounded(job: Job, types: Sequence[str]) -> onnx.ModelProto:
         return program
     weighted = (node for node in program.graph.node if node.op_type in types and node.op_type in WEIGHTED)
     wanted = {name for node in weighted for name in node.input[1:]}
-    found = rounded(job.model, job.spec, job.calibration, LEVELS, job.in_float)
+    seen = moments_of(job.model, job.spec, job.calibration)
+    others = {layer for layer in seen if f"model.{layer}.weight" not in wanted}
+    found = rounded(job.model, job.spec, job.calibration, LEVELS, job.in_float | others)
     for tensor in program.graph.initializer:
         values = found.get(tensor.name.removeprefix("model."))
         if tensor.name in wanted and values is not None:

@@ -3,6 +3,9 @@
 import json
 
 from edge_runtime.cli import main
+from export.asked import Asked
+from export.recipes import MAIN, chosen
+from export.sources import plan_of
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, capsys, run):
@@ -12,6 +15,18 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, monkeypatch, cap
     assert "source   run: " in said and "multiclass, 10 labels: 0, 1, 2" in said
     assert "recipes  onnx-fp32" in said and "data     the run's own" in said and "missing" not in said
     assert not list(tmp_path.glob("bundles*"))
+
+
+def test_a_dry_run_says_what_auto_takes_and_why_as_the_export_does(tmp_path, monkeypatch, capsys, run, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(run), "--dry-run"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("recipes ")]
+    assert [line.split(":")[0].removeprefix("recipes  ") for line in told] == [*MAIN, "xnnpack-int8-dynamic"]
+    assert told[2].endswith("million multiply-adds are convolutions: static int8 fuses them")
+    source = plan_of(run, Asked()).load()
+    with caplog.at_level("INFO", logger="export.recipes"):
+        chosen("auto", source.model, source.spec)
+    assert [f"recipes  {line}" for line in caplog.messages] == told
 
 
 def test_a_dry_run_says_on_what_terms_and_refuses_what_the_export_would_refuse(tmp_path, monkeypatch, capsys, run):

@@ -57,7 +57,7 @@ def of(inputs):
 
 
 @pytest.mark.parametrize("name", ["xnnpack-int8", "onnx-int8"])
-def test_the_fewest_layers_stay_in_float_that_make_the_outputs_quiet_enough(uneven, name, tmp_path):
+def test_the_fewest_layers_stay_in_float_that_make_the_outputs_quiet_enough_or_more_if_faster(uneven, name, tmp_path):
     jobs, lowered = uneven
     artifact = entry(name, lowered[name], tmp_path) | verdict("inconclusive", 22, 1079, name)
     tried = []
@@ -75,7 +75,9 @@ def test_the_fewest_layers_stay_in_float_that_make_the_outputs_quiet_enough(unev
     fp32 = answers(name, lowered[f"{name.partition('-')[0]}-fp32"].data, ROWS, held)
     before, after = (distance(answers(name, found[name].data, ROWS, held), fp32) for found in (lowered, mended))
     assert after <= 5 / 22 * before
-    assert quantization["mixed"]["tried"][-1]["distance"] == pytest.approx(after, rel=1e-3)
+    fastest = min((row for row in quantization["mixed"]["tried"] if "ms" in row), key=lambda row: row["ms"])
+    assert fastest["distance"] == pytest.approx(after, rel=1e-3)
+    assert len(quantization["in_float"]) - 2 == fastest["layers"] or name == "onnx-int8"  # there kinds are named too
     replaced(artifact, mended[name], tmp_path)
     assert (tmp_path / artifact["file"]).read_bytes() == mended[name].data
     assert artifact["size_bytes"] == len(mended[name].data)

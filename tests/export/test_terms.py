@@ -56,11 +56,12 @@ def test_a_damaged_unlabelled_picture_is_left_out_and_more_than_one_in_twenty_is
         samples(food, unlabelled=folder)
 
 
-def test_damaged_calibration_pictures_are_skipped_and_counted_and_more_than_one_in_twenty_is_refused(food):
+def test_damaged_calibration_pictures_are_skipped_and_counted_and_more_than_one_in_twenty_is_refused(food, caplog):
     train, _, _ = food
     for path, _ in train[:2]:
         Path(path).write_bytes(b"")
     assert len(samples(food).skipped) == 2 and len(samples(food).calibration) == 38 - 3
+    assert "food gives 35 calibration inputs, fewer than 128" in caplog.text
     Path(train[2][0]).write_bytes(b"")
     with pytest.raises(BadData, match="3 of 40 pictures cannot be read, more than 5%"):
         samples(food)
