@@ -30,11 +30,13 @@ from edge_runtime import engines, worker
 from edge_runtime.bundle import MANIFEST
 from edge_runtime.errors import EngineError
 from edge_runtime.measure import interleaved, quantile, ratio_interval
+from export.ladder import INTEGER
 from train.provenance import commit
 
 BUNDLES = Path("bundles")
-FOOD = "foodvision-mini"
+FOOD, FOODS, ON_BOARDS, ON_BOARDS_INPUTS = "foodvision-mini", "foodvision", "xnnpack-int8", 32
 MAX_TIME, GOAL_TIME, MAX_SIZE, MAX_AGAIN_S, MAX_PARITY = 0.75, 0.5, 0.3, 5.0, 1e-4
+MAX_DROP, MAX_ON_BOARDS = 0.01, 1e-6
 REPEATS, BLOCKS, AGAIN = 30, 5, 3
 Found = tuple[list[Row], Samples]
 # her file, as short as one gets, with the import that takes the time
@@ -88,7 +90,7 @@ def zoo(scratch: Path) -> Found:  # noqa: ARG001
 
 
 def manifests(scratch: Path) -> Found:  # noqa: ARG001
-    """What each bundle here says of its fp32 artifacts, and the sizes of the food bundle's int8 ones."""
+    """What each bundle here says of its fp32 artifacts, and each food bundle of its int8 ones."""
     found: list[Row] = []
     for path in sorted(BUNDLES.glob(f"*/{MANIFEST}")):
         manifest = json.loads(path.read_bytes())
@@ -99,12 +101,45 @@ def manifests(scratch: Path) -> Found:  # noqa: ARG001
             value, same, n = parity["max_relative"], parity["same_top1"], parity["n"]
             found.append(row(f"{name}: relative error against eager", value, MAX_PARITY, value <= MAX_PARITY, n))
             found.append(row(f"{name}: same best label as eager", same, n, same == n, n))
+        if manifest["name"].startswith(FOODS):
+            found += [*_sizes(manifest), _accuracy(manifest), *_boards(manifest)]
     if not (BUNDLES / FOOD / MANIFEST).is_file():
-        return [*found, row(f"{FOOD}: int8 against fp32, size", None, MAX_SIZE, None, 0, NOT_HERE)], {}
-    for int8, fp32 in _pairs(_manifest()):
-        ratio = int8["size_bytes"] / fp32["size_bytes"]
-        found.append(row(f"{FOOD} {int8['id']}: size against {fp32['id']}", ratio, MAX_SIZE, ratio <= MAX_SIZE, 1))
+        found.append(row(f"{FOOD}: int8 against fp32, size", None, MAX_SIZE, None, 0, NOT_HERE))
     return found, {}
+
+
+def _sizes(manifest: Mapping[str, Any]) -> Iterator[Row]:
+    for int8, fp32 in _pairs(manifest):
+        ratio, name = int8["size_bytes"] / fp32["size_bytes"], f"{manifest['name']} {int8['id']}"
+        yield row(f"{name}: size against {fp32['id']}", ratio, MAX_SIZE, ratio <= MAX_SIZE, 1)
+
+
+def _accuracy(manifest: Mapping[str, Any]) -> Row:
+    """How many int8 artifacts lose at most one point: one has to; more pictures may still show it of an open one."""
+    verdicts = {one["id"]: one["verdict"]["accuracy"] for one, _ in _pairs(manifest)}
+    passed = [name for name, said in verdicts.items() if said["answer"] == "pass" and said["max_drop"] <= MAX_DROP]
+    is_open = any(said["answer"] == "inconclusive" for said in verdicts.values())
+    notes = [f"{name}: {said['answer']}, {said['changed']} of {said['n']} changed" for name, said in verdicts.items()]
+    notes += [] if passed else [f"more pictures: lokma export RUN {HOW_TO_JUDGE}"]
+    name = f"{manifest['name']}: int8 artifacts that lose at most one point"
+    return row(name, len(passed), 1, bool(passed) or (None if is_open else False), len(verdicts), "; ".join(notes))
+
+
+def _boards(manifest: Mapping[str, Any]) -> Iterator[Row]:
+    """Static int8 of XNNPACK on each emulated board against this machine, as the bundle's ladder holds it."""
+    artifact = next((one for one in manifest["artifacts"] if one["id"] == ON_BOARDS), None)
+    if artifact is None:
+        return
+    name = f"{manifest['name']} {ON_BOARDS}"
+    hops = [hop for hop in artifact.get("ladder") or () if ", emulated" in hop["hop"]]
+    if not hops:
+        yield row(f"{name} on emulated boards", None, MAX_ON_BOARDS, None, 0, f"lokma export RUN {HOW_TO_JUDGE}")
+    for hop in hops:
+        bound = 0.0 if hop["hop"].endswith(INTEGER) else MAX_ON_BOARDS
+        same = hop["same_top1"] == hop["n"]
+        holds = hop["max_abs"] <= bound and same and hop["n"] >= ON_BOARDS_INPUTS
+        note = f"largest difference; same best label on {hop['same_top1']} of {hop['n']}"
+        yield row(f"{name}, {hop['hop']}, against here", hop["max_abs"], bound, holds, hop["n"], note)
 
 
 def speed(scratch: Path) -> Found:
@@ -170,6 +205,7 @@ def again(scratch: Path) -> Found:
 
 
 HOW = "python -m benchmarks.export_times_budget"
+HOW_TO_JUDGE = "--unlabelled FOLDER --boards"
 NOT_HERE = f"{BUNDLES / FOOD} is not here; make demo trains and exports it"
 # name: what measures its rows, in the order of the printed table
 GROUPS: dict[str, Callable[[Path], Found]] = {

@@ -72,13 +72,15 @@ def test_a_script_that_fails_says_what_it_said(tmp_path):
         export_times.seconds([sys.executable, *rivals.script("plain_export", "xnnpack-fp32", tmp_path)])
 
 
-def artifact(name, size, relative=1e-6, same=150, speed="faster"):
+def artifact(name, size, relative=1e-6, same=150, speed="faster", accuracy=None, ladder=()):
     engine = "executorch" if name.startswith("xnnpack") else "onnxruntime"
     precision = name.split("-")[1]
-    verdict = None if precision == "fp32" else {"speed": {"answer": speed}}
+    accuracy = {"answer": "inconclusive", "max_drop": 0.01, "changed": 11, "n": 1079} | (accuracy or {})
+    verdict = None if precision == "fp32" else {"speed": {"answer": speed}, "accuracy": accuracy}
     parity = {"max_relative": relative, "same_top1": same, "n": 150}
     return {
         "id": name, "engine": engine, "precision": precision, "size_bytes": size, "parity": parity, "verdict": verdict,
+        "ladder": list(ladder),
     }  # fmt: skip
 
 
@@ -91,10 +93,35 @@ def bundle(folders, *artifacts):
 def test_manifests_are_held_to_parity_and_size(folders):
     bundle(folders, artifact("xnnpack-fp32", 1000), artifact("xnnpack-int8", 290), artifact("onnx-int8", 900))
     rows, _ = export_budget.manifests(folders)
-    assert [(row["value"], row["holds"]) for row in rows] == [(1e-6, True), (150, True), (0.29, True)]
+    assert [(row["value"], row["holds"]) for row in rows[:3]] == [(1e-6, True), (150, True), (0.29, True)]
     bundle(folders, artifact("xnnpack-fp32", 1000, 2e-4, 149), artifact("xnnpack-int8", 310))
     rows, _ = export_budget.manifests(folders)
-    assert [row["holds"] for row in rows] == [False, False, False]
+    assert [row["holds"] for row in rows[:3]] == [False, False, False]
+
+
+def test_one_int8_artifact_of_a_food_bundle_has_to_pass_and_more_pictures_may_show_it(folders):
+    passes = {"answer": "pass", "changed": 2}
+    wide = passes | {"max_drop": 0.02}
+    for accuracy, holds in (({}, None), ({"answer": "fail"}, False), (passes, True), (wide, False)):
+        bundle(folders, artifact("xnnpack-fp32", 1000), artifact("xnnpack-int8", 290, accuracy=accuracy))
+        row = export_budget.manifests(folders)[0][3]
+        assert (row["value"], row["bound"], row["holds"], row["n"]) == (bool(holds), 1, holds, 1)
+    assert row["note"].startswith("xnnpack-int8: pass, 2 of 1079 changed; more pictures: lokma export RUN --unlabelled")
+
+
+def test_emulated_boards_are_held_to_the_same_label_and_a_millionth_and_the_integers_to_equality(folders):
+    def of(*hops):
+        bundle(folders, artifact("xnnpack-fp32", 1000), artifact("xnnpack-int8", 290, ladder=hops))
+        return [(row["value"], row["holds"]) for row in export_budget.manifests(folders)[0][4:]]
+
+    here = {"hop": "session here", "max_abs": 0.1, "same_top1": 31, "n": 32}
+    board = {"hop": "cortex-a53, emulated", "max_abs": 1e-7, "same_top1": 32, "n": 32}
+    integers = {**board, "hop": "cortex-a53, emulated, before the last dequantize", "max_abs": 0.0}
+    assert of(here) == [(None, None)]
+    assert of(here, board, integers) == [(1e-7, True), (0.0, True)]
+    assert of(board | {"same_top1": 31}, board | {"n": 4, "same_top1": 4}, integers | {"max_abs": 1e-7}) == [
+        *[(1e-7, False)] * 3
+    ]
 
 
 def test_a_speed_verdict_is_held_to_another_measurement_and_tune_to_both(monkeypatch, folders):
