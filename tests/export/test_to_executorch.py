@@ -115,6 +115,29 @@ def test_folded_norms_leave_the_answers_of_both_precisions_where_they_were():
         assert details["delegation"]["outside"] == {}  # the pooling too
 
 
+class Masked(nn.Module):
+    """As torchvision's Swin v2: a third of a bias is set to zero at each run, and a mask is written anew."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.head = nn.Linear(3 * 64, 12), nn.Linear(12, 3)
+
+    def forward(self, x):
+        bias = self.layer.bias.clone()
+        bias[4:8].zero_()
+        mask = x.new_zeros((1, 12))
+        mask[:, 6:] = -3
+        return self.head(nn.functional.linear(x.flatten(1), self.layer.weight, bias) + mask)
+
+
+def test_what_follows_from_weights_alone_is_computed_once_and_the_rest_is_whole_on_xnnpack():
+    for name in ("xnnpack-fp32", "xnnpack-int8"):
+        _, details, drift = lowered(name, Masked().eval().requires_grad_(False), of_side(8))
+        assert details["delegation"]["outside"] == {}
+        assert drift < 1e-5 or name == "xnnpack-int8"  # of twelve random units a tenth
+
+
 def test_a_clamp_shares_the_range_of_what_is_left_after_it_and_not_of_what_it_cuts_off():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU6(), nn.Conv2d(8, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
