@@ -122,7 +122,8 @@ def advice(model: nn.Module, spec: ModelSpec) -> dict[str, str]:
     why = {"xnnpack-fp32": fp32, "onnx-fp32": fp32}
     if mix.convolution > 1 - MOSTLY:
         why |= dict.fromkeys(("xnnpack-int8", "onnx-int8"), f"{work}: static int8 fuses them")
-        why["xnnpack-int8-dynamic"] = f"{work}: ranges taken at each picture keep the answers nearer to fp32's"
+        if mix.linear:  # what is left of it where its convolutions do not run
+            why["xnnpack-int8-dynamic"] = f"{work}: ranges taken at each picture keep the answers nearer to fp32's"
     if mix.convolution < MOSTLY:
         line = f"{work}: in linear layers ranges taken at each run keep outliers apart, and attention stays in float"
         why |= dict.fromkeys(("xnnpack-int8-dynamic", "onnx-int8-dynamic"), line)

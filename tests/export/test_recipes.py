@@ -34,6 +34,8 @@ def test_attention_is_seen_although_torch_runs_it_as_one_operator():
 def test_auto_takes_both_kinds_of_int8_for_convolutions_and_dynamic_for_transformers_and_mlps():
     for model, spec in ((EfficientNetLite(3, 32), of_side(32)), (tinyvgg(3, 8, 16), of_side(16))):
         assert list(chosen("auto", model.eval(), spec)) == [*MAIN, "xnnpack-int8-dynamic"]
+    whole = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())  # no linear layer to fall back on
+    assert list(chosen("auto", whole.eval(), of_side(16))) == list(MAIN)
     dynamic = ["xnnpack-fp32", "onnx-fp32", "xnnpack-int8-dynamic", "onnx-int8-dynamic"]
     for model, spec in ((attentive(), of_side(32)), (mlp([4, 16, 2]), ROWS)):
         assert list(chosen("auto", model.eval(), spec)) == dynamic
