@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edge_runtime.errors import Missing, one_line
+from edge_runtime.errors import BadRequest, Missing, one_line
 from edge_runtime.spec import Architecture, ImageSpec, Normalise
 from edge_runtime.store import home
 from train import dinov2, effnet_lite, vit
@@ -49,7 +49,12 @@ def backbone(name: str, size: int | None = None, root: bool = False) -> Backbone
 
     Convolutions see a picture of any size; a Vision Transformer's positions are stretched to it. `root` is what
     `EfficientNetLite` says of it, and of no other network.
+
+    Raises:
+        BadRequest: a root is asked of another network.
     """
+    if root and not name.startswith("effnet_lite"):
+        raise BadRequest(f"{name} has no root of its channels, only effnet_lite0, 1 and 2 have; leave out --pool")
     row = BACKBONES[name]
     arguments = dict(row.arguments)
     if size is not None:

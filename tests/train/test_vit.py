@@ -152,6 +152,8 @@ def test_a_backbone_takes_whole_pictures_of_another_size():
     sized = backbone("effnet_lite2", 380, root=True)
     assert (sized.image.resize, sized.image.crop, sized.image.filter) == (380, 380, row.image.filter)
     assert sized.arguments == {"image_size": 380, "root": True}
+    with pytest.raises(BadRequest, match="vit_s_14 has no root of its channels, only effnet_lite0, 1 and 2 have"):
+        backbone("vit_s_14", root=True)
 
 
 def test_weights_of_torchvision_fill_all_but_the_head(tmp_path):
