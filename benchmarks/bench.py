@@ -59,7 +59,9 @@ def grid(bundles: Sequence[str | Path], plan: Plan, resume: bool = False) -> Ite
         BadBundle, BadInput, BadRequest, Missing: the only bundle cannot be opened, or its data is not here.
     """
     if len(bundles) == 1:
-        open_bundle(bundles[0])  # a wrong name is said first, not after a wait for a quiet machine
+        opened = open_bundle(bundles[0])  # a wrong name is said first, not after a wait for a quiet machine
+        for artifact in plan.artifacts or ():
+            opened.artifact(artifact)
     flags = refuse_unfit(plan.anyway)
     as_installed()
     path = results.folder() / f"{host()['fingerprint']}.jsonl"

@@ -91,6 +91,10 @@ TEXTS = {
         "p99 is {p99} ms, above Server's bound of {bound} ms",
         "p99 {p99} ms; Server senaryosunun sınırı {bound} ms",
     ),
+    "flag_unsure": (
+        "{late} of {n} queries were above Server's bound of {bound} ms: p99 is sure from {needed} queries on",
+        "Server senaryosunun {bound} ms sınırını aşan sorgu: {late}/{n}; p99 için en az {needed} sorgu gerekir",
+    ),
     "flag_no_cuda": ("the GPU was not measured: no CUDA device is here", "GPU ölçülmedi: burada CUDA cihazı yok"),
     "flag_warm_up": ("the warm-up did not become stable", "ısınma kararlı hâle gelmedi"),
     "flag_background": ("the page was in the background for a while", "sayfa bir süre arka plandaydı"),

@@ -31,6 +31,11 @@ _TABLE = tuple(
         (r"it lasted (?P<seconds>[\d.]+) s, of (?P<least>[\d.]+) s at least", "flag_short"),
         (r"it had (?P<n>\d+) queries, of (?P<least>\d+) at least", "flag_few"),
         (r"p99 is (?P<p99>[\d.]+) ms, above Server's bound of (?P<bound>[\d.]+) ms", "flag_bound"),
+        (
+            r"(?P<late>\d+) of (?P<n>\d+) queries were above Server's bound of (?P<bound>[\d.]+) ms: "
+            r"p99 is sure from (?P<needed>\d+) queries on",
+            "flag_unsure",
+        ),
         (r"the warm-up did not become stable", "flag_warm_up"),
         (r"the page was in the background for a while", "flag_background"),
         (r"server and client share this machine", "note_shared"),

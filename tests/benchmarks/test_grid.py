@@ -284,6 +284,8 @@ def test_what_cannot_be_is_said_before_the_machine_is_watched(folder, monkeypatc
     monkeypatch.setattr(bench, "refuse_unfit", lambda anyway: (_ for _ in ()).throw(GateFailed("busy")))
     with pytest.raises(BadInput, match="nowhere does not exist"):
         list(grid([folder / "nowhere"], Plan()))
+    with pytest.raises(BadRequest, match="no artifact 'moon'; it has"):
+        list(grid([folder / "tiny-shapes"], Plan(artifacts=("moon",))))
     with pytest.raises(BadRequest, match="--sustained asks one query after another: it cannot be Offline too"):
         Plan(sustained_s=60.0, scenario=Scenario("Offline"))
 

@@ -35,8 +35,10 @@ def test_servers_queries_arrive_as_a_poisson_process_of_its_rate_by_its_seed():
 
 def test_a_server_whose_p99_leaves_its_bound_is_not_valid():
     server = Scenario("Server", qps=10.0, bound_ns=5_000_000)
-    assert server.doubts([4_000_000] * 99 + [9_000_000], 10.0) == []
+    assert server.doubts([4_000_000] * 459, 10.0) == server.doubts([4_000_000] * 661 + [9_000_000], 10.0) == []
     assert server.doubts([4_000_000] * 98 + [9_000_000] * 2, 10.0) == ["p99 is 9.0 ms, above Server's bound of 5 ms"]
+    said = "1 of 100 queries were above Server's bound of 5 ms: p99 is sure from 662 queries on"
+    assert server.doubts([4_000_000] * 99 + [9_000_000], 10.0) == [said]
 
 
 def test_offline_asks_everything_at_once_and_enough_to_last():
