@@ -97,7 +97,7 @@ def _accuracy_rows(group: Sequence[Record]) -> list[Row]:
             title = f"{name}: same best label as eager from the photo on"
             found.append(paired.row(title, same, accuracy["n"], same == accuracy["n"], accuracy["n"]))
         if "int8" in name:
-            lost = by_id[name.replace("int8", "fp32")]["correct"] - right
+            lost = by_id[f"{name.partition('-')[0]}-fp32"]["correct"] - right
             found.append(paired.row(f"{name}: lost against its fp32", lost, MAX_LOST, lost <= MAX_LOST, accuracy["n"]))
     return found
 

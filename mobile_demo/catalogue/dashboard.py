@@ -100,6 +100,11 @@ TEXTS = {
     "flag_background": ("the page was in the background for a while", "sayfa bir süre arka plandaydı"),
     "note_shared": ("server and client share this machine", "sunucu ve istemci aynı makinede"),
     "note_network": ("the network {name} between them is emulated", "aralarındaki ağ öykünüldü: {name}"),
+    "note_own": (
+        "cold start, memory and processor time are the client's own",
+        "soğuk başlangıç, bellek ve işlemci süresi istemcinin kendisinindir",
+    ),
+    "note_up": ("the server was up before", "sunucu önceden açıktı"),
     "note_server": ("the server says it is {name}", "sunucu kendini şöyle tanıtıyor: {name}"),
     "note_unknown_file": ("which file it runs is not known here", "hangi dosyayı çalıştırdığı burada bilinmiyor"),
     "note_browser": ("measured in a browser by the phone page", "telefon sayfası tarayıcıda ölçtü"),

@@ -40,6 +40,8 @@ _TABLE = tuple(
         (r"the page was in the background for a while", "flag_background"),
         (r"server and client share this machine", "note_shared"),
         (r"the network (?P<name>\S+) between them is emulated", "note_network"),
+        (r"cold start, memory and processor time are the client's own", "note_own"),
+        (r"the server was up before", "note_up"),
         (r"the server says it is (?P<name>[^;]+)", "note_server"),
         (r"which file it runs is not known here", "note_unknown_file"),
         (r"measured in a browser by the phone page", "note_browser"),

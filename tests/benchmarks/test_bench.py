@@ -75,6 +75,12 @@ def test_the_budget_holds_fails_and_names_what_was_not_measured():
         runtime_budget.rows(group())
 
 
+def test_dynamic_int8_is_held_to_the_same_engines_fp32():
+    dynamic = entry("xnnpack-int8-dynamic", "device", 30_000, right=143)
+    found = {row["name"]: row for row in runtime_budget.rows([*group(), dynamic, *policy_records()])}
+    assert found["xnnpack-int8-dynamic: lost against its fp32"]["value"] == 147 - 143
+
+
 def test_a_machine_that_varies_too_much_makes_a_latency_row_neither_hold_nor_fail():
     records = [*group(), *policy_records()]
     noisy = dict(records[2])

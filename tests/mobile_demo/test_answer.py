@@ -252,6 +252,11 @@ def test_flags_and_notes_are_said_in_the_pages_language_and_what_is_unknown_stay
     assert in_words(server, TR) == (
         "sunucu kendini şöyle tanıtıyor: lokma 0.1.0; hangi dosyayı çalıştırdığı burada bilinmiyor"
     )
+    own = "cold start, memory and processor time are the client's own; the server was up before"
+    assert in_words(own, EN) == own
+    assert in_words(own, TR) == (
+        "soğuk başlangıç, bellek ve işlemci süresi istemcinin kendisinindir; sunucu önceden açıktı"
+    )
     heavy = "heavy processes: python (98 % of a core)"
     assert plain(in_words(heavy, TR)) == "yanında ağır süreçler çalıştı: python (bir çekirdekte %98)"
     assert in_words("it runs on its battery; plug it in", TR) == "pilden çalışıyordu; fişe tak"
