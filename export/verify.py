@@ -42,7 +42,7 @@ def verify(
     Args:
         bundle: the folder or its `.zip`.
         data: a folder `LABEL/…` or `train|test/LABEL/…` of pictures, of which the test side counts, or a `.csv`;
-            None takes the golden cases.
+            of the data that the bundle was exported with only what judged it. None takes the golden cases.
         boards: asks the emulated Raspberry Pis too: minutes for pictures of 224 px.
         target: the column of the `.csv` that holds the label.
 
@@ -61,7 +61,7 @@ def verify(
     spec = opened.spec
     opened.verify()
     references, golden = _references(opened)
-    inputs, labels = (golden, None) if data is None else _inputs(spec, Path(data), target)
+    inputs, labels = (golden, None) if data is None else _inputs(opened, Path(data), target)
     probe = inputs[:PROBES]
     findings = [Finding("hashes", True, f"{len(opened.artifacts)} artifacts and their golden cases are unaltered")]
     contents = {artifact.id: _bytes(opened, artifact) for artifact in opened.artifacts}
@@ -144,12 +144,17 @@ def _references(opened: Bundle) -> tuple[np.ndarray, np.ndarray]:
     return np.array([case.reference for case in goldens], np.float32), tensors(opened.spec, [c.input for c in goldens])
 
 
-def _inputs(spec: ModelSpec, path: Path, target: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+def _inputs(opened: Bundle, path: Path, target: str | None) -> tuple[np.ndarray, np.ndarray | None]:
     """The tensors of the data (n, …), and the numbers of their labels where the spec's task has such."""
-    found = user_data(path, target)
+    spec, found = opened.spec, user_data(path, target)
     if bool(found.columns) is (spec.image is not None):
         raise BadRequest(f"--data {path} does not fit {spec.name}, which takes {spec.inputs[0].unit or 'rows'}")
-    rows = found.test if not found.columns and (path / "test").is_dir() else (*found.train, *found.test)
+    provenance = opened.manifest.get("provenance")
+    used = provenance.get("data") if isinstance(provenance, Mapping) else None
+    # what calibrated the bundle, and may have trained its model, would flatter it
+    same = isinstance(used, Mapping) and used.get("sha256") == found.sha256
+    sides = not found.columns and (path / "test").is_dir()
+    rows = found.test if same or sides else (*found.train, *found.test)
     index = {label.id: number for number, label in enumerate(spec.labels)}
     labelled = spec.task in ("binary", "multiclass")
     unknown = sorted({label for _, label in rows} - set(index))

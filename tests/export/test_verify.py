@@ -7,6 +7,7 @@ from edge_runtime import store
 from edge_runtime.errors import BadData, BadInput
 from export import boards
 from export.verify import verify
+from train.user_data import user_data
 
 HOME = store.home()
 NOT_HERE = boards.missing() or ("" if (HOME / "arm/lokma").is_dir() else "the boards are not made yet: make test-arm")
@@ -47,6 +48,17 @@ def test_of_two_sides_the_test_side_counts(pictures, draw, tmp_path):
                 seed = len(side) * 1000 + len(label) * 100 + index
                 draw(40, 30 + index, seed).save(tmp_path / side / label / f"{index}.png")
     assert "of 6" in named(verify(pictures.folder, tmp_path))["onnx-int8, against onnx-fp32"]["detail"]
+
+
+def test_of_the_data_that_it_was_exported_with_only_what_judged_it_counts(pictures, draw, tmp_path):
+    found = user_data(folder_of(draw, tmp_path / "data", n=8))
+    folder = shutil.copytree(pictures.folder, tmp_path / "copy")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["provenance"] = {"data": {"name": found.name, "sha256": found.sha256}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert 0 < len(found.test) < 24
+    said = named(verify(folder, tmp_path / "data"))["onnx-int8, against onnx-fp32"]["detail"]
+    assert f"of {len(found.test)}" in said
 
 
 def test_the_first_bad_hop_is_named_where_an_artifact_is_not_the_model(pictures, tmp_path):
