@@ -170,17 +170,51 @@ def _free_batch(proto: onnx.ModelProto, path: Path) -> onnx.ModelProto:
     for value in (free.graph.input[0], free.graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     del free.graph.value_info[:]
-    session, shape = _session(free, path), _input_shape(free, path)
+    shape = _input_shape(proto, path)
+    if isinstance(shape[0], int):
+        _free_reshapes(free.graph, shape[0])
+    session = _session(free, path)
     two = np.random.default_rng(0).standard_normal((2, *map(int, shape[1:])), np.float32)
     name = session.get_inputs()[0].name
     try:
         both = session.run(None, {name: two})[0]
         alone = np.concatenate([session.run(None, {name: row[None]})[0] for row in two])
     except _ORT_ERRORS as error:
-        raise BadInput(f"{path} has a fixed batch size; export it with a free one (dynamic_axes)") from error
+        raise BadInput(
+            f"{path} has a fixed batch size; export it with a free one: torch.onnx.export(…, dynamic_shapes="
+            "({0: 'batch'},)), or dynamic_axes of older exporters"
+        ) from error
     if both.shape != alone.shape or not np.allclose(both, alone, rtol=1e-3, atol=1e-5, equal_nan=True):
         raise BadInput(f"{path} answers a batch otherwise than its samples; export it with a free batch size")
     return free
+
+
+def _free_reshapes(graph: onnx.GraphProto, batch: int) -> None:
+    """Lets each Reshape to a constant (batch, …) keep the first size of what it is given.
+
+    `torch.onnx.export` writes Flatten so where no free batch is asked for. Where the first size is no batch, the
+    answers show it.
+    """
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    values |= {
+        node.output[0]: numpy_helper.to_array(attribute.t)
+        for node in graph.node
+        for attribute in node.attribute
+        if node.op_type == "Constant" and attribute.name == "value"
+    }
+    for node in graph.node:
+        sizes = values.get(node.input[1]) if node.op_type == "Reshape" else None
+        if sizes is None or sizes.size < 2 or sizes[0] != batch or 0 in sizes:
+            continue
+        old, node.input[1] = node.input[1], f"{node.output[0]}_any_batch"
+        graph.initializer.append(numpy_helper.from_array(np.asarray([0, *sizes[1:]], np.int64), node.input[1]))
+        if not any(old in other.input for other in graph.node):  # onnxruntime warns of what nothing reads
+            left = [tensor for tensor in graph.initializer if tensor.name != old]
+            del graph.initializer[:]
+            graph.initializer.extend(left)
+        kept = [attribute for attribute in node.attribute if attribute.name != "allowzero"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
 
 
 def _session(proto: onnx.ModelProto, path: Path) -> Any:

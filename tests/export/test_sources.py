@@ -20,6 +20,7 @@ from edge_runtime.check import check
 from edge_runtime.errors import BadData, BadInput, BadRequest
 from export import export
 from export.asked import Asked
+from export.onnx_graph import RawGraph
 from export.sources import plan_of
 from export.torchvision_model import fitted, read_weights
 from train.user_data import user_data
@@ -286,6 +287,37 @@ def test_an_onnx_is_wrapped_into_the_contract_and_softmax_added_only_where_it_la
     nodes = onnx.load(done.path / "onnx-fp32.onnx").graph.node
     assert [node.op_type for node in nodes].count("Softmax") == 1
     assert (nodes[-1].op_type == "Softmax") == bool(count)
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_reshape_to_one_picture_is_freed_as_torchs_own_exporter_writes_flatten(constant, tmp_path):
+    graph(tmp_path / "net.onnx", "", 1)
+    proto = onnx.load(tmp_path / "net.onnx")
+    flatten = next(node for node in proto.graph.node if node.op_type == "Flatten")
+    sizes = numpy_helper.from_array(np.asarray([1, 8]), "sizes")
+    at = list(proto.graph.node).index(flatten)
+    proto.graph.node.remove(flatten)
+    proto.graph.node.insert(at, helper.make_node("Reshape", ["g", "sizes"], ["f"], allowzero=1))
+    if constant:
+        proto.graph.node.insert(0, helper.make_node("Constant", [], ["sizes"], value=sizes))
+    else:
+        proto.graph.initializer.append(sizes)
+    graph(tmp_path / "as_flatten.onnx", "", 1)
+    one, other = (RawGraph(p, "logits", tmp_path) for p in (proto, onnx.load(tmp_path / "as_flatten.onnx")))
+    x = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(one(x), other(x))
+
+
+def test_a_batch_size_that_cannot_be_freed_is_refused_with_what_to_type(tmp_path):
+    graph(tmp_path / "net.onnx", "", 1)
+    proto = onnx.load(tmp_path / "net.onnx")
+    del proto.graph.node[3]
+    proto.graph.initializer.append(numpy_helper.from_array(np.asarray([8]), "flat"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.asarray([0]), "first"))
+    proto.graph.node.insert(3, helper.make_node("Reshape", ["g", "flat"], ["v"]))
+    proto.graph.node.insert(4, helper.make_node("Unsqueeze", ["v", "first"], ["f"]))
+    with pytest.raises(BadInput, match=r"dynamic_shapes=\(\{0: 'batch'\},\)"):
+        RawGraph(proto, "logits", tmp_path / "net.onnx")
 
 
 def test_an_onnx_without_a_visible_ending_asks_for_it_and_pte_recipes_are_refused_with_the_reason(food, tmp_path):
