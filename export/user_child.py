@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -160,7 +161,8 @@ def main() -> None:
         model(torch.zeros(1, *shape))
     stage[0] = "gives a module that torch.export cannot trace"
     program = traced(model, shape)
-    stage[0] = "gives a module that cannot be saved as an exported program"
+    free = shutil.disk_usage(Path(request["to"]).parent).free >> 20
+    stage[0] = f"gives a module that cannot be saved as an exported program in {Path(request['to']).parent.parent} ({free} MiB free)"
     torch.export.save(program, request["to"])
     say(saved=True)
 

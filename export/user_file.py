@@ -84,7 +84,9 @@ class Child:
         self._tell("trace")
         self._answer()
         assert self._folder is not None
-        return load_program(Path(self._folder.name) / "module.pt2")
+        program = load_program(Path(self._folder.name) / "module.pt2")
+        self.close()  # what is killed from here on leaves no copy of her weights behind
+        return program
 
     def close(self) -> None:
         """Ends the process and removes what it wrote."""
