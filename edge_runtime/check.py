@@ -248,6 +248,8 @@ def _examples(bundle: Bundle, data: Path) -> list[tuple[Any, str]]:
 def _pictures(folder: Path) -> list[tuple[Any, str]]:
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder of pictures in folders named by label ids")
+    if not any(folder.glob("*/*.*")) and (folder / "test").is_dir():
+        folder = folder / "test"  # the folder that was trained and exported with: train|test/LABEL/…
     # a desktop leaves files of its own beside the pictures
     files = sorted(path for path in folder.glob("*/*") if path.is_file() and path.suffix.lower() in PICTURES)
     hidden = [path for path in files if path.name.startswith(".") or path.parent.name.startswith(".")]

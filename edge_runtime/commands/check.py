@@ -18,7 +18,8 @@ def main(argv: list[str]) -> int:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="measure the accuracy again: folders of pictures named by label ids, or a .csv with a last column label",
+        help="measure the accuracy again: pictures as LABEL/… or train|test/LABEL/… (the test side), "
+        "or a .csv with a last column label",
     )
     args = parser.parse_args(argv)
     with progress("edge_runtime.check"):

@@ -312,6 +312,13 @@ def test_the_accuracy_is_measured_again_and_reported(pictures, labelled):
     assert len([name for name in found if name.endswith(" accuracy")]) == 4
 
 
+def test_of_the_folder_that_was_exported_with_the_test_side_counts(pictures, labelled, tmp_path):
+    shutil.copytree(labelled, tmp_path / "both/test")
+    shutil.copytree(labelled, tmp_path / "both/train")
+    found = {one["name"]: one["detail"] for one in check(pictures.folder, tmp_path / "both")["checks"]}
+    assert found["xnnpack-fp32 accuracy"].startswith("100.0% (12 of 12; ")
+
+
 def test_a_picture_that_cannot_be_read_is_left_out_and_counted_up_to_5_percent(pictures, labelled, tmp_path):
     folder = recorded(pictures, tmp_path, [0.9, 1.0])
     known = next(labelled.glob("*/[0-9]*.png"))
