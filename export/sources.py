@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_runtime.bundle import MANIFEST
 from edge_runtime.errors import BadBundle, BadInput, BadRequest
 from edge_runtime.spec import ModelSpec
 from edge_runtime.store import sha256_of
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 ENGINES = ("executorch", "onnxruntime")
+WEIGHTS_ALONE = (".pth", ".pt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ def plan_of(thing: Any, asked: Asked) -> Plan:
     if row is None:
         near = difflib.get_close_matches(str(thing), [str(path) for path in Path().glob("runs/*")], 1)
         hint = f"; did you mean {near[0]}" if near else ""
+        if str(thing).endswith(WEIGHTS_ALONE):
+            raise BadInput(
+                f"{thing} holds weights and no architecture; give torchvision:NAME --weights {thing}, or "
+                "path/to/file.py:function, which builds the module and loads them"
+            )
         raise BadInput(
             f"{thing} does not exist, or is nothing that can be exported: {', '.join(r.form for r in SOURCES)}{hint}"
         )
@@ -114,6 +121,8 @@ def plan_of(thing: Any, asked: Asked) -> Plan:
 def plan_run(thing: Any, asked: Asked, data: Data | None) -> Plan:
     """The plan for a run: its spec and its data are known, and its weights' hash decides."""
     path = Path(thing)
+    if (path / MANIFEST).is_file():
+        raise BadInput(f"{path} is a bundle, exported already; `lokma info {path}` describes it")
     metrics = check_run(path)
     said = [name for name, value in asked.plain().items() if value] + (["data"] if data else [])
     if said:

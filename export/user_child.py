@@ -161,8 +161,9 @@ def main() -> None:
         model(torch.zeros(1, *shape))
     stage[0] = "gives a module that torch.export cannot trace"
     program = traced(model, shape)
-    free = shutil.disk_usage(Path(request["to"]).parent).free >> 20
-    stage[0] = f"gives a module that cannot be saved as an exported program in {Path(request['to']).parent.parent} ({free} MiB free)"
+    place = Path(request["to"]).parent.parent
+    free = f"{shutil.disk_usage(place).free >> 20} MiB free"
+    stage[0] = f"gives a module that cannot be saved as an exported program in {place} ({free})"
     torch.export.save(program, request["to"])
     say(saved=True)
 

@@ -94,7 +94,7 @@ def check_run(path: str | Path) -> Mapping[str, Any]:
         BadData: a file of it is missing or damaged; the message names it.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not any((path / name).is_file() for name in (WEIGHTS, SPEC, METRICS)):
         raise BadInput(f"{path} is not a run; `lokma train` writes one, `lokma train --list` says which there are")
     for name in (WEIGHTS, SPEC, METRICS):
         if not (path / name).is_file():

@@ -353,6 +353,14 @@ def test_what_cannot_be_inferred_is_asked_for_by_name_all_at_once(her_file, tmp_
         export(f"{her_file}:make", "auto,onnx-fp8")
     with pytest.raises(BadInput, match=r"nothing that can be exported: .*torchvision:NAME"):
         export("model.keras")
+    with pytest.raises(BadInput, match=r"my.pth holds weights and no architecture; give torchvision:NAME --weights"):
+        export("my.pth")
+    (tmp_path / "done").mkdir()
+    with pytest.raises(BadInput, match="done is not a run; `lokma train` writes one"):
+        export(tmp_path / "done")
+    (tmp_path / "done/manifest.json").write_text("{}")
+    with pytest.raises(BadInput, match=r"done is a bundle, exported already; `lokma info .*done` describes it"):
+        export(tmp_path / "done")
 
 
 def test_labels_that_are_not_the_folders_are_refused(her_file, food, tmp_path):
