@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
+from executorch.backends.transforms.duplicate_dynamic_quant_chain import DuplicateDynamicQuantChainPass
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
     QuantizationConfig,
@@ -42,6 +43,7 @@ from export.xnnpack_quantizer import (
     first_layer,
     keep_float_pads,
     layer_of,
+    ranges_by_row,
     small_head,
     smallest,
     tokens_in,
@@ -128,6 +130,8 @@ def _at_run(job: Job, exported: fx.GraphModule, convolutions: bool) -> Lowered:
         for sample in calibration:
             prepared(contract.normalise(sample[None]))
     quantized = convert_pt2e(prepared)
+    if convolutions:  # of 1x1 XNNPACK takes a range a pixel, and reads the first pixel's where a 3x3 shares its input
+        DuplicateDynamicQuantChainPass()(quantized)
     move_exported_model_to_eval(quantized)
     quantization = {
         "scheme": "PT2E dynamic, s8 activations per sample and run (of grouped convolutions static), "
@@ -166,7 +170,7 @@ def _lower(model: nn.Module, job: Job, quantization: Details | None, exported: n
     spec = job.spec
     program = _plain(torch.export.export(InGraph(model, spec), (example_input(spec),), strict=False))
     stages: dict[str, nn.Module] = {"exported program": InGraph(exported, spec)} if exported else {}
-    stages["quantized program" if exported else "exported program"] = program.module()
+    stages["quantized program" if exported else "exported program"] = ranges_by_row(program.module())
     outputs = {name: output_of(stage, job.probe).numpy() for name, stage in stages.items()}
     description = torch.frombuffer(bytearray(json.dumps(spec.to_dict()).encode()), dtype=torch.uint8)
     edge = to_edge_transform_and_lower(

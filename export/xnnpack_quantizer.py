@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import QuantizationConfig, XNNPACKQuantizer
-from torch import fx
+from torch import Tensor, fx
 from torchao.quantization.pt2e.quantizer import QuantizationAnnotation
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
-aten = torch.ops.aten
+aten, integers = torch.ops.aten, torch.ops.quantized_decomposed
 CLAMPS = {aten.hardtanh.default, aten.hardtanh_.default, aten.relu6.default, aten.relu6_.default}
 MAX_HEAD = 0.02  # of the weights
 RELUS = {aten.relu.default, aten.relu_.default}
@@ -102,10 +102,49 @@ def keep_float_pads(quantized: fx.GraphModule) -> None:
     quantized.recompile()
 
 
+def ranges_by_row(quantized: fx.GraphModule) -> fx.GraphModule:
+    """Takes ranges of the run as XNNPACK's kernels do, in place: torch's own are of a whole tensor everywhere.
+
+    A linear layer, and a convolution that is one at each pixel, has a range for each row that it multiplies.
+    """
+    node: Any  # what its arguments are, no annotation says
+    for node in list(quantized.graph.nodes):
+        if node.target is not integers.dequantize_per_tensor.tensor:
+            continue
+        dims = {_row_of(user) for user in node.users}
+        if len(dims) == 1 and (dim := dims.pop()) is not None:
+            with quantized.graph.inserting_after(node):
+                node.replace_all_uses_with(quantized.graph.call_function(_by_row, (node.args[0].args[0], dim)))
+    quantized.graph.eliminate_dead_code()
+    quantized.recompile()
+    return quantized
+
+
+def _row_of(layer: Any) -> int | None:
+    """The dimension that a layer adds up over; None where it is not the only one."""
+    if layer.target is aten.linear.default:
+        return -1
+    if layer.target is not aten.conv2d.default:
+        return None
+    stride, padding = _argument(layer, 3, "stride", [1]), _argument(layer, 4, "padding", [0])
+    kernel = layer.args[1].meta["val"].shape[2:]
+    return 1 if {*stride, *kernel} == {1} and {*padding} == {0} and groups_of(layer) == 1 else None
+
+
+def _by_row(x: Tensor, dim: int) -> Tensor:
+    rows, kind = x.movedim(dim, -1), (-128, 127, torch.int8)
+    scale, zero = integers.choose_qparams_per_token_asymmetric(rows, torch.int8)
+    whole = integers.quantize_per_token(rows, scale, zero, *kind)
+    return integers.dequantize_per_token(whole, scale, zero, *kind, torch.float32).movedim(-1, dim)
+
+
 def groups_of(layer: fx.Node) -> int:
     """Of a convolution."""
-    given: Any = layer.args[6] if len(layer.args) > 6 else layer.kwargs.get("groups", 1)
-    return int(given)
+    return int(_argument(layer, 6, "groups", 1))
+
+
+def _argument(layer: fx.Node, at: int, name: str, default: Any) -> Any:
+    return layer.args[at] if len(layer.args) > at else layer.kwargs.get(name, default)
 
 
 def smallest(program: fx.GraphModule, share: float) -> set[str]:

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from export.contract import InGraph
 from export.fold import program_of
 from export.recipes import Job
 from export.xnnpack_quantizer import WEIGHTED, Quantizer, layer_of, smallest
-from tests.export.tiny import ROWS, attentive, lowered, normed, of_side, samples
+from tests.export.tiny import ROWS, answers, attentive, lowered, normed, of_side, samples
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,30 @@ def test_dynamic_int8_of_convolutions_is_whole_on_xnnpack_and_nearer_to_float_th
     assert details["quantization"]["quantized"] == "9 layers"  # the stem and the head are small
     pads = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), *inverted())  # as TensorFlow pads
     assert lowered("xnnpack-int8-dynamic", pads.eval(), of_side(32))[2] < 0.5 * static
+
+
+class Fire(nn.Module):
+    """What SqueezeNet is made of: a layer of single pixels, and one of three by three, are given the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.squeeze, self.pixels, self.squares = nn.Conv2d(16, 8, 3), nn.Conv2d(8, 32, 1), nn.Conv2d(8, 32, 3, 1, 1)
+
+    def forward(self, x):
+        x = self.squeeze(x).relu()
+        return torch.cat([self.pixels(x), self.squares(x)], 1).relu()
+
+
+def test_layers_that_share_an_input_take_its_range_each_as_its_kernel_does_and_torch_says_the_same():
+    torch.manual_seed(0)
+    stem, head = (nn.Conv2d(3, 16, 3, 2), nn.ReLU()), (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 3))
+    model = nn.Sequential(*stem, Fire(), *head).eval().requires_grad_(False)
+    spec, given = of_side(32), samples(of_side(32))
+    made = to_executorch.int8_dynamic(Job(model, spec, given, given))
+    assert made.details["quantization"]["quantized"] == "4 layers"
+    here, stages = answers("xnnpack-int8-dynamic", made.data, spec, given), made.stages
+    assert np.abs(here - stages["quantized program"]).max() < 1e-6
+    assert np.abs(here - stages["exported program"]).max() < 1e-3
 
 
 def test_dynamic_int8_leaves_the_layer_that_sees_the_pictures_in_float_however_many_weights_it_holds(caplog):
