@@ -18,7 +18,7 @@ from edge_runtime import __version__
 from edge_runtime.bundle import MANIFEST, SCHEMA_VERSION
 from edge_runtime.errors import BadRequest, GateFailed
 from export.lowering import TOOLS, entry, lower_all
-from export.recipes import Job, Recipe, chosen, parts_of
+from export.recipes import RECIPES, Job, Recipe, chosen, parts_of
 from export.sources import Plan, Source
 from export.terms import Terms
 from train.provenance import commit
@@ -119,14 +119,21 @@ def build(
 
 
 def applicable(recipes: str, rows: Mapping[str, Recipe], engines: tuple[str, ...], why: str) -> dict[str, Recipe]:
-    """The rows whose engine can run the source; one that was asked for by its own name is never dropped in silence."""
+    """The rows whose engine can run the source, and the fp32 rows that the quantized ones are judged against.
+
+    One that was asked for by its own name is never dropped in silence.
+    """
     kept = {name: row for name, row in rows.items() if row.engine in engines}
     dropped = [name for name in rows if name not in kept]
     if not kept or any(name in parts_of(recipes) for name in dropped):
         raise BadRequest(f"{', '.join(dropped)} cannot be made: {why}")
     if dropped:
         log.warning("not made: %s; %s", ", ".join(dropped), why)
-    return kept
+    engines_kept = {row.engine for row in kept.values()}
+    wanted = {name for name, row in RECIPES.items() if row.precision == "fp32" and row.engine in engines_kept}
+    if more := sorted(wanted - set(kept)):
+        log.info("made too: %s; without it nothing says what quantizing costs", ", ".join(more))
+    return {name: row for name, row in RECIPES.items() if name in kept or name in wanted}
 
 
 def _samples(plan: Plan, source: Source, eager: Any, terms: Terms) -> Any:
@@ -169,11 +176,16 @@ def _written(folder: Path, file: str, data: bytes) -> dict[str, Any]:
     return {"file": file, "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
 
 
+def source_of(plan: Plan) -> dict[str, str]:
+    """What the bundle says that it was made of; where that lies here is nobody's business."""
+    return {"kind": plan.kind, "what": Path(plan.what).name}
+
+
 def _provenance(plan: Plan, source: Source, samples: Any, key: str, terms: Terms) -> dict[str, Any]:
     metrics = source.metrics
     return {
         "key": key,
-        "source": {"kind": plan.kind, "what": Path(plan.what).name},  # where it lies here is nobody's business
+        "source": source_of(plan),
         "recipe": metrics.get("recipe"),
         "seed": metrics.get("seed"),
         "model_sha256": source.weights_sha256,

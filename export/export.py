@@ -11,6 +11,8 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,14 @@ from edge_runtime.spec import read_json
 from edge_runtime.store import sha256_of
 from edge_runtime.writing import whole_folder
 from export.asked import Asked
-from export.build import build
+from export.build import build, source_of
 from export.exported import Exported
 from export.lowering import TOOLS
 from export.recipes import DEFAULT, check_recipes, chosen, parts_of
 from export.sources import Plan, plan_of
 from export.terms import MAX_DROP, Terms
+
+log = logging.getLogger(__name__)
 
 
 def export(
@@ -76,6 +80,7 @@ def export(
         before = _manifest(target)
         if before and before.get("provenance", {}).get("key") == key and not force and _is_whole(target):
             return Exported(target, before, reused=True)
+        _warn_of_another(target, before, plan)
         version = int(before["version"]) + 1 if before else 1
         with whole_folder(target) as folder:
             head = {"name": target.name, "version": version, "key": key}
@@ -124,6 +129,14 @@ def _manifest(target: Path) -> dict[str, Any] | None:
     except (OSError, LokmaError):
         return None
     return manifest if type(manifest.get("version")) is int else None
+
+
+def _warn_of_another(target: Path, before: Mapping[str, Any] | None, plan: Plan) -> None:
+    """Says so before the first minute is spent, where the bundle of another model is about to be replaced."""
+    source = (before or {}).get("provenance", {}).get("source", {})
+    if before and source and source != source_of(plan):
+        what = f"{target} (version {before['version']}) was made of {source.get('what')}, and will be replaced"
+        log.warning("%s once this export is whole; --name keeps both", what)
 
 
 def _is_whole(target: Path) -> bool:

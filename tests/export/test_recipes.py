@@ -3,8 +3,10 @@ from torch import nn
 from torchvision.models import VisionTransformer, vgg11
 
 from edge_runtime.errors import BadRequest
+from export.build import applicable
 from export.op_mix import op_mix
 from export.recipes import MAIN, RECIPES, advice, chosen
+from export.sources import ENGINES
 from tests.export.tiny import ROWS, of_side
 from train.effnet_lite import EfficientNetLite
 from train.models import mlp, tinyvgg
@@ -70,3 +72,12 @@ def test_sets_and_names_can_be_joined_and_auto_needs_a_model():
         chosen("auto")
     with pytest.raises(BadRequest, match=r"no recipe onnx-int4; the recipes are .* or auto, main, all"):
         chosen("main,onnx-int4")
+
+
+def test_what_is_quantized_is_never_made_without_the_fp32_that_judges_it(caplog):
+    caplog.set_level("INFO")
+    made = applicable("xnnpack-int8,onnx-fp32", chosen("xnnpack-int8,onnx-fp32"), ENGINES, "")
+    assert list(made) == ["xnnpack-fp32", "onnx-fp32", "xnnpack-int8"]
+    assert "made too: xnnpack-fp32; without it nothing says what quantizing costs" in caplog.text
+    assert list(applicable("onnx-fp32", chosen("onnx-fp32"), ENGINES, "")) == ["onnx-fp32"]
+    assert list(applicable("main", chosen("main"), ("onnxruntime",), "why")) == ["onnx-fp32", "onnx-int8"]

@@ -363,6 +363,16 @@ def test_what_cannot_be_inferred_is_asked_for_by_name_all_at_once(her_file, tmp_
         export(tmp_path / "done")
 
 
+def test_that_another_models_bundle_will_be_replaced_is_said_before_it_is(her_file, food, tmp_path, caplog):
+    (tmp_path / "out/model").mkdir(parents=True)
+    before = {"version": 3, "provenance": {"source": {"kind": "onnx", "what": "model.onnx"}}}
+    (tmp_path / "out/model/manifest.json").write_text(json.dumps(before))
+    with pytest.raises(BadInput, match="has 2 outputs, and there are 3 labels"):
+        export(f"{her_file}:two", "onnx-fp32", tmp_path / "out", data=food, **SAID)
+    assert "model (version 3) was made of model.onnx, and will be replaced once" in caplog.text
+    assert json.loads((tmp_path / "out/model/manifest.json").read_text()) == before
+
+
 def test_labels_that_are_not_the_folders_are_refused(her_file, food, tmp_path):
     with pytest.raises(
         BadRequest, match="--data has the label blue, green, red, and the model has pizza, steak, sushi"
