@@ -187,10 +187,11 @@ def _lower(model: nn.Module, job: Job, quantization: Details | None, exported: n
 
 
 def _plain(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
-    """Attention and pooling to one number in steps that XNNPACK takes, so that it does not break up around them.
+    """Attention and some pooling in steps that XNNPACK takes, so that it does not break up around them.
 
     Torch's own attention also guards rows that a mask hides whole: eight operators a layer that XNNPACK does not
-    know. Its pooling ends in a change of strides where pictures come in with their channels last. And what follows
+    know. Its pooling ends in a change of strides where pictures come in with their channels last, or counts the zeros
+    around a picture, which left Inception v3 half of its time in one operator's plain loops. And what follows
     from weights alone is computed here, once: XNNPACK takes no bias that is made at each run, and torchvision's
     Swin v2 makes all of its own so, which left it 18 times as slow as onnxruntime.
     """
@@ -230,6 +231,13 @@ def _pooled(x: Tensor, size: list[int]) -> Tensor:
     return x.mean((2, 3), keepdim=True)
 
 
+def _averaged(x: Tensor, size: list[int], stride: list[int], padding: list[int]) -> Tensor:
+    """Pooling that counts zeros around a picture, which XNNPACK does not; a depthwise convolution does."""
+    channels, (height, width) = x.shape[1], size
+    weight = torch.full((channels, 1, height, width), 1 / (height * width), dtype=x.dtype)
+    return nn.functional.conv2d(x, weight, None, stride, padding, groups=channels)
+
+
 _REPLACED: dict[Any, tuple[Callable[..., Tensor], Callable[[Any], bool]]] = {
     torch.ops.aten.new_zeros.default: (_zeros, lambda node: not set(node.kwargs) - {"pin_memory"}),  # of a mask
     torch.ops.aten.scaled_dot_product_attention.default: (
@@ -239,5 +247,9 @@ _REPLACED: dict[Any, tuple[Callable[..., Tensor], Callable[[Any], bool]]] = {
     torch.ops.aten.adaptive_avg_pool2d.default: (
         _pooled,
         lambda node: list(node.args[1]) == [1, 1] and node.args[0].meta["val"].dim() == 4,
+    ),
+    torch.ops.aten.avg_pool2d.default: (
+        _averaged,
+        lambda node: len(node.args) == 4 and any(node.args[3]) and node.args[0].meta["val"].dim() == 4,
     ),
 }

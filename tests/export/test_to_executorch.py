@@ -140,6 +140,18 @@ def test_folded_norms_leave_the_answers_of_both_precisions_where_they_were():
         assert details["delegation"]["outside"] == {}  # the pooling too
 
 
+def test_average_pooling_that_counts_the_zeros_around_a_picture_is_whole_on_xnnpack():
+    torch.manual_seed(0)
+    wide = nn.AvgPool2d((3, 5), (1, 2), (1, 2))
+    pools = (nn.AvgPool2d(3, 1, 1), nn.Conv2d(8, 8, 3), nn.ReLU(), wide, nn.Conv2d(8, 8, 1))
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), *pools, *head).eval().requires_grad_(False)
+    for name, bound in (("xnnpack-fp32", 1e-6), ("xnnpack-int8", 0.01), ("xnnpack-int8-dynamic", 0.01)):
+        _, details, drift = lowered(name, model, of_side(16))
+        assert drift < bound
+        assert details["delegation"]["outside"] == {}
+
+
 class Masked(nn.Module):
     """As torchvision's Swin v2: a third of a bias is set to zero at each run, and a mask is written anew."""
 
