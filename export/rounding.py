@@ -80,7 +80,7 @@ def rounded(
         weight = layer.weight.detach()
         groups = getattr(layer, "groups", 1)
         rows = weight.reshape(groups, weight.shape[0] // groups, -1).double()
-        whole = _solved(rows, seen.products.double() / seen.n, levels)
+        whole = solved(rows, seen.products.double() / seen.n, levels)
         found[f"{name}.weight"] = whole.reshape(weight.shape).float()
         if layer.bias is not None:
             lost = torch.einsum("gok,gk->go", rows - whole, seen.values / seen.n)
@@ -166,7 +166,7 @@ def _places(module: nn.Module, given: Tensor, draw: torch.Generator) -> Tensor:
     return grouped.permute(0, 1, 3, 2).reshape(module.groups, -1, len(at))
 
 
-def _solved(weight: Tensor, moments: Tensor, levels: int) -> Tensor:
+def solved(weight: Tensor, moments: Tensor, levels: int) -> Tensor:
     """Weights (groups, rows, k) on the grid of each row, given the inputs' second moments (groups, k, k).
 
     What the paper takes from the inverse's factor stands in the moments' own, taken from the other end: column by

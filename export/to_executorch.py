@@ -15,7 +15,6 @@ from executorch.backends.transforms.duplicate_dynamic_quant_chain import Duplica
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
     QuantizationConfig,
-    XNNPACKQuantizer,
     get_symmetric_quantization_config,
 )
 from executorch.devtools.backend_debug import get_delegation_info
@@ -35,6 +34,7 @@ from export.fold import folded, program_of
 from export.op_mix import op_mix
 from export.recipes import MOSTLY, Job, Lowered
 from export.rounding import rounded
+from export.smoothing import smoothed
 from export.xnnpack_quantizer import (
     CONVOLUTIONS,
     WEIGHTED,
@@ -111,21 +111,21 @@ def _at_run(job: Job, exported: fx.GraphModule, convolutions: bool) -> Lowered:
     on_grid, contract = copy.deepcopy(exported), InGraph(model, spec)
     at_run = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
     at_run = dataclasses.replace(at_run, weight=_config().weight)
-    linear = torch.ops.aten.linear.default
+    in_float = job.in_float | small_head(exported)
     if convolutions:
-        in_float = job.in_float | first_layer(exported) | small_head(exported) | smallest(exported, SMALL)
+        in_float |= first_layer(exported) | smallest(exported, SMALL)
         weights = rounded(model, spec, job.calibration, LEVELS, in_float)
         on_grid.load_state_dict({**on_grid.state_dict(), **weights})
-        quantizer: XNNPACKQuantizer = PictureByPicture(at_run, _config(), in_float)
         calibration = job.calibration
     else:
-        in_float = frozenset(layer_of(node) for node in exported.graph.nodes if node.target in CONVOLUTIONS)
-        quantizer = XNNPACKQuantizer().set_operator_type(linear, at_run)
+        in_float |= {layer_of(node) for node in exported.graph.nodes if node.target in CONVOLUTIONS}
+        with one_thread():
+            smoothed(on_grid, (contract.normalise(sample[None]) for sample in job.calibration), LEVELS, in_float)
         calibration = job.calibration[:1]
     count = sum(node.target in WEIGHTED and layer_of(node) not in in_float for node in exported.graph.nodes)
     if not count:
         raise BadRequest("this model has no layer that dynamic int8 could quantize; take xnnpack-int8")
-    prepared = prepare_pt2e(on_grid, quantizer)
+    prepared = prepare_pt2e(on_grid, PictureByPicture(at_run, _config(), in_float))
     with torch.no_grad(), one_thread():
         for sample in calibration:
             prepared(contract.normalise(sample[None]))
@@ -134,8 +134,8 @@ def _at_run(job: Job, exported: fx.GraphModule, convolutions: bool) -> Lowered:
         DuplicateDynamicQuantChainPass()(quantized)
     move_exported_model_to_eval(quantized)
     quantization = {
-        "scheme": "PT2E dynamic, s8 activations per sample and run (of grouped convolutions static), "
-        "s8 weights per channel",
+        "scheme": "PT2E dynamic, s8 activations per row and run (of convolutions per sample and run, of grouped ones "
+        "static), s8 weights per channel",
         "quantized": f"{count} layers",
         "in_float": ["normalisation", "last activation", "what lies between layers", *sorted(in_float)],
     }
@@ -190,10 +190,11 @@ def _plain(program: torch.export.ExportedProgram) -> torch.export.ExportedProgra
     """Attention and some pooling in steps that XNNPACK takes, so that it does not break up around them.
 
     Torch's own attention also guards rows that a mask hides whole: eight operators a layer that XNNPACK does not
-    know. Its pooling ends in a change of strides where pictures come in with their channels last, or counts the zeros
-    around a picture, which left Inception v3 half of its time in one operator's plain loops. And what follows
-    from weights alone is computed here, once: XNNPACK takes no bias that is made at each run, and torchvision's
-    Swin v2 makes all of its own so, which left it 18 times as slow as onnxruntime.
+    know, and its products of matrices copy both sides to the shape that they have. Its pooling ends in a change of
+    strides where pictures come in with their channels last, or counts the zeros around a picture, which left
+    Inception v3 half of its time in one operator's plain loops. And what follows from weights alone is computed here,
+    once: XNNPACK takes no bias that is made at each run, and torchvision's Swin v2 makes all of its own so, which
+    left it 18 times as slow as onnxruntime.
     """
     table = {}
     for operator, (replacement, fits) in _REPLACED.items():
@@ -223,7 +224,16 @@ def _zeros(x: Tensor, size: list[int], **_: Any) -> Tensor:
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *, scale: float | None = None) -> Tensor:
     factor = 1 / math.sqrt(query.size(-1)) if scale is None else scale
-    return torch.softmax((query * factor) @ key.transpose(-2, -1), dim=-1) @ value
+    return _product(torch.softmax(_product(query * factor, key.transpose(-2, -1)), dim=-1), value)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    return torch.bmm(a.flatten(0, -3), b.flatten(0, -3)).unflatten(0, a.shape[:-2])
+
+
+def _same_batch(node: Any) -> bool:
+    a, b = (given.meta["val"].shape for given in node.args)
+    return len(a) > 3 and a[:-2] == b[:-2]
 
 
 def _pooled(x: Tensor, size: list[int]) -> Tensor:
@@ -244,6 +254,7 @@ _REPLACED: dict[Any, tuple[Callable[..., Tensor], Callable[[Any], bool]]] = {
         _attention,
         lambda node: len(node.args) == 3 and not set(node.kwargs) - {"scale"},  # no mask
     ),
+    torch.ops.aten.matmul.default: (_product, _same_batch),
     torch.ops.aten.adaptive_avg_pool2d.default: (
         _pooled,
         lambda node: list(node.args[1]) == [1, 1] and node.args[0].meta["val"].dim() == 4,

@@ -1,0 +1,63 @@
+import copy
+
+import torch
+from torch import nn
+
+from export import to_executorch
+from export.contract import InGraph
+from export.fold import program_of
+from export.smoothing import linear, smoothed
+from tests.export.tiny import ROWS, attentive, lowered, of_side, samples
+
+FINE = 2**20  # levels: so many that rounding is not seen
+
+
+def outlying():
+    """A layer norm whose gain makes two of its channels fifty times as large as the rest, and what reads it."""
+    torch.manual_seed(0)
+    norm = nn.LayerNorm(64)
+    norm.weight.data[:2] = 50.0
+    return (
+        nn.Sequential(nn.Linear(4, 64), norm, nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 2))
+        .eval()
+        .requires_grad_(False)
+    )
+
+
+def divisions(program):
+    return [node for node in program.graph.nodes if node.op == "get_attr" and node.target.startswith("smoothing_")]
+
+
+def test_answers_stay_and_layers_that_share_an_input_share_the_division():
+    spec, model = of_side(32), attentive()
+    normalise = InGraph(model, spec).normalise
+    program = copy.deepcopy(program_of(model, spec).module())
+    given = [normalise(sample[None]) for sample in samples(spec)]
+    before = torch.cat([program(one) for one in given])
+    smoothed(program, given, FINE, {"heads.head"})
+    assert torch.allclose(torch.cat([program(one) for one in given]), before, rtol=1e-4, atol=1e-5)
+    layers = [node for node in program.graph.nodes if node.target is linear]
+    assert len(divisions(program)) == len(layers) - 1 == 8  # all but the head
+
+
+def test_a_weight_that_two_layers_share_stays_as_it_is():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.layer(torch.relu(self.layer(x)))
+
+    torch.manual_seed(0)
+    program = torch.export.export(Twice().eval(), (torch.zeros(1, 4),)).module()
+    weight = program.state_dict()["layer.weight"].clone()
+    smoothed(program, [torch.randn(1, 4)], 7)
+    assert torch.equal(program.state_dict()["layer.weight"], weight) and not divisions(program)
+
+
+def test_with_outliers_in_the_weights_dynamic_int8_moves_answers_less(monkeypatch):
+    _, _, drift = lowered("xnnpack-int8-dynamic", outlying(), ROWS)
+    monkeypatch.setattr(to_executorch, "smoothed", lambda *given: None)
+    _, _, before = lowered("xnnpack-int8-dynamic", outlying(), ROWS)
+    assert 0 < drift < 0.5 * before
