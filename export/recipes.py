@@ -65,7 +65,7 @@ RECIPES = {
     "onnx-fp32": Recipe("onnxruntime", "fp32", ".onnx", "export.to_onnx:fp32"),
     "xnnpack-int8": Recipe("executorch", "int8", ".pte", "export.to_executorch:int8"),
     "onnx-int8": Recipe("onnxruntime", "int8", ".onnx", "export.to_onnx:int8"),
-    "xnnpack-int8-dynamic": Recipe("executorch", "int8", ".pte", "export.to_executorch:int8_dynamic"),
+    "xnnpack-int8-dynamic": Recipe("executorch", "int8", ".pte", "export.executorch_dynamic:int8"),
     "onnx-int8-dynamic": Recipe("onnxruntime", "int8", ".onnx", "export.to_onnx:int8_dynamic"),
     "onnx-fp16": Recipe("onnxruntime", "fp16", ".onnx", "export.to_onnx:fp16"),
 }
