@@ -41,6 +41,7 @@ from export.rounding import moments_of, rounded
 
 OPSET = 18
 WEIGHTED = ("Conv", "Gemm", "MatMul")
+LINEAR = ("Gemm", "MatMul")
 LEVELS = 64  # the largest weight under `reduce_range`
 MAX_WEIGHT_BYTES = 2**31 - 2**24  # protobuf holds 2 GiB in one message; the graph itself needs some of it
 HALF_FROM = 256  # numbers: the few of a mean or a scale stay exact
@@ -84,11 +85,16 @@ def int8(job: Job) -> Lowered:
 
     Without `reduce_range` x86 processors that lack VNNI saturate and disagree with ARM. A network with
     convolutions keeps pooling and head in float: they are under one percent of the work, and quantizing
-    them cost 9 of 150 pictures (reference measurement, EfficientNet-Lite0).
+    them cost 9 of 150 pictures (reference measurement, EfficientNet-Lite0). In a transformer linear layers do the
+    work: they are quantized, and give floats, for with its residual sums in int8 too a ViT moved several times as far.
     """
     with tempfile.TemporaryDirectory() as folder:
-        kinds = {node.op_type for node in _to_onnx(job.model, job.spec)[0].graph.node}
+        given = _to_onnx(job.model, job.spec)[0].graph
+        kinds, products = {node.op_type for node in given.node}, _products(given)
+        tokens = any(node.op_type == "MatMul" and node.name not in products for node in given.node)
         types = ["Conv", "Add", "Clip", "Relu"] if "Conv" in kinds else ["Gemm", "MatMul", "Add", "Relu"]
+        if tokens:  # one row of them is a Gemm: a linear layer on many rows a sample is a transformer's, or a mixer's
+            types = ["Conv", "Clip", "Relu", *LINEAR]
         plain, quantized = _rounded(job, types), str(Path(folder) / "int8.onnx")
         ready = _ready(plain, Path(folder))
         graph = onnx.load(ready).graph
@@ -103,14 +109,16 @@ def int8(job: Job) -> Lowered:
             reduce_range=True,
             calibrate_method=CalibrationMethod.MinMax,
             op_types_to_quantize=types,
-            nodes_to_exclude=[*_before_first_weights(graph), *_nodes_of(job)],
+            nodes_to_exclude=[*_before_first_weights(graph), *_nodes_of(job), *(_products(graph) if tokens else ())],
+            extra_options={"OpTypesToExcludeOutputQuantization": list(LINEAR) if tokens else []},
         )
         program = onnx.load(quantized)
     _keep_floats(program.graph)
+    in_float = ["normalisation", "last activation", *(["products of activations"] if tokens and products else [])]
     quantization = {
         "scheme": "QDQ static, u8 activations per tensor, s8 weights per channel, reduce_range",
         "calibration_inputs": len(job.calibration),
-        "in_float": ["normalisation", "last activation", *sorted(kinds - set(types)), *sorted(job.in_float)],
+        "in_float": [*in_float, *sorted(kinds - set(types)), *sorted(job.in_float)],
     }
     return _finished(program, job, "int8", quantization)
 
@@ -246,6 +254,12 @@ def _keep_floats(graph: onnx.GraphProto) -> None:
         node.input[0] = f"{node.name}.input"
         mine = onnx.helper.make_node("DequantizeLinear", inputs, [node.input[0]], f"{node.name}.dequantize", axis=1)
         graph.node.insert(list(graph.node).index(node), mine)
+
+
+def _products(graph: onnx.GraphProto) -> list[str]:
+    """The names of the matrix products that have no weights: attention's, of two activations."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [node.name for node in graph.node if node.op_type in LINEAR and weights.isdisjoint(node.input[:2])]
 
 
 def _before_first_weights(graph: onnx.GraphProto) -> list[str]:

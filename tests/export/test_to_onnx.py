@@ -9,7 +9,7 @@ from edge_runtime.errors import BadRequest
 from export import to_onnx
 from export.onnx_profile import delegation_of, operators
 from export.recipes import Job
-from tests.export.tiny import ROWS, attentive, lowered, normed, of_side, samples
+from tests.export.tiny import ROWS, attentive, lowered, normed, of_side, samples, wide
 
 
 def test_a_transformer_lowers_by_every_recipe_that_fits_it():
@@ -39,6 +39,30 @@ def test_dynamic_int8_leaves_convolutions_and_attention_in_float_and_weights_in_
     scales = [numpy_helper.to_array(t) for t in graph.initializer if t.name.endswith("_scale")]
     assert {scale.size for scale in scales} == {3, 32, 64, 96}  # one a column of each weight
     assert details["delegation"]["time_share"] < 1
+
+
+def test_static_int8_of_a_transformer_holds_its_linear_layers_in_int8_and_leaves_attention_in_float():
+    spec, given = of_side(32), samples(of_side(32))
+    (whole, _, _), (data, details, drift) = (lowered(name, wide(), spec) for name in ("onnx-fp32", "onnx-int8"))
+    assert len(data) < 0.45 * len(whole) and drift < 0.02
+    rows = [row.name for row in operators(data, {"pixels": given[:1].numpy()}, "int8")]
+    assert rows.count("MatMulIntegerToFloat") + rows.count("QGemm") == 13 and rows.count("QLinearConv") == 1
+    assert rows.count("MatMul") + rows.count("FusedMatMul") == 4 and "QLinearAdd" not in rows
+    weights = [t for t in onnx.load_from_string(data).graph.initializer if t.data_type == TensorProto.INT8]
+    scales = {t.name: t for t in onnx.load_from_string(data).graph.initializer if t.name.endswith("_scale")}
+    by_channel = [t for t in weights if scales.get(t.name.replace("_quantized", "_scale"), t).dims[:1] > [1]]
+    assert len([t for t in by_channel if len(t.dims) == 2]) == 13
+    assert "products of activations" in details["quantization"]["in_float"]
+
+
+def test_a_linear_layer_of_a_transformer_that_stays_in_float_has_no_integer_kernel():
+    spec, given = of_side(32), samples(of_side(32))
+    kept = "blocks.1.mlp.0"
+    assert isinstance(wide().get_submodule(kept), nn.Linear)
+    found = to_onnx.int8(Job(wide(), spec, given, given[:2], frozenset({kept})))
+    rows = [row.name for row in operators(found.data, {"pixels": given[:1].numpy()}, "int8")]
+    assert rows.count("MatMulIntegerToFloat") + rows.count("QGemm") == 12
+    assert found.details["quantization"]["in_float"][-1] == kept
 
 
 def test_dynamic_int8_of_a_model_without_linear_layers_is_refused():

@@ -10,6 +10,7 @@ from edge_runtime.spec import ImageSpec, Label, ModelSpec, Normalise, TensorSpec
 from export.contract import InGraph, output_of
 from export.lowering import lower
 from export.recipes import RECIPES, Job
+from train import vit
 
 ROWS = ModelSpec(
     name="rows",
@@ -38,6 +39,14 @@ def attentive():
     torch.manual_seed(0)
     model = VisionTransformer(32, patch_size=16, num_layers=2, num_heads=2, hidden_dim=32, mlp_dim=64, num_classes=3)
     nn.init.normal_(model.heads.head.weight, std=0.5)  # zeros answer 1/3 to everything
+    return model.eval().requires_grad_(False)
+
+
+def wide():
+    """The course's transformer, as the paper writes it, wide enough for its weights to be most of the file."""
+    torch.manual_seed(0)
+    model = vit.VisionTransformer(classes=3, image_size=32, patch=16, width=64, depth=2, heads=2)
+    nn.init.normal_(model.classifier.weight, std=0.1)
     return model.eval().requires_grad_(False)
 
 
