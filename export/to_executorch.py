@@ -137,7 +137,10 @@ def _plain(program: torch.export.ExportedProgram) -> torch.export.ExportedProgra
             table[operator] = replacement
     if not table and not _computes_weights(program):
         return program
-    return constant_prop_pass(program.run_decompositions(table), set(_QUANT_PRIMITIVES))
+    plain = constant_prop_pass(program.run_decompositions(table), set(_QUANT_PRIMITIVES))
+    # a weight expanded to the shape it has is no parameter any more, and torch warns of each that wants a gradient
+    plain.constants.update({name: x.detach() for name, x in plain.constants.items() if isinstance(x, Tensor)})
+    return plain
 
 
 def _computes_weights(program: torch.export.ExportedProgram) -> bool:

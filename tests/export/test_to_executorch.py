@@ -8,7 +8,7 @@ from export.contract import InGraph
 from export.fold import program_of
 from export.recipes import Job
 from export.xnnpack_quantizer import Quantizer
-from tests.export.tiny import attentive, lowered, normed, of_side, samples
+from tests.export.tiny import attentive, lowered, normed, of_side, samples, wide
 
 
 def test_a_transformer_lowers_in_fp32_with_its_attention_on_xnnpack():
@@ -88,3 +88,8 @@ def test_a_layer_that_stays_in_float_is_named_and_its_weights_are_stored_whole()
     assert mixed.details["quantization"]["in_float"][-1] == "3"
     assert len(mixed.data) > len(plain.data)
     assert mixed.details["delegation"]["outside"] == {}
+
+
+def test_a_transformer_whose_weights_want_gradients_lowers_without_a_warning():
+    _, _, drift = lowered("xnnpack-fp32", wide().requires_grad_(True), of_side(32))  # pytest makes warnings errors
+    assert drift < 1e-4
