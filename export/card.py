@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edge_runtime.profile import MAX_OUTSIDE
+from export.samples import CALIBRATION
 from export.snippets import snippets
 
 KERNELS = {"executorch": "XNNPACK", "onnxruntime": "fused kernels"}  # what should run an engine's operators
@@ -106,6 +107,11 @@ def _quantization(manifest: Mapping[str, Any]) -> str:
         if found := artifact.get("quantization"):
             inputs = found.get("calibration_inputs", "none, ranges are taken at each run")
             rows.append((f"`{artifact['id']}`", found["scheme"], inputs, ", ".join(found["in_float"])))
+            if isinstance(inputs, int) and inputs < CALIBRATION:
+                notes.append(
+                    f"**Warning**: `{artifact['id']}` was calibrated on {inputs} real inputs, fewer than "
+                    f"{CALIBRATION}: its ranges may cut off what they do not show."
+                )
             notes += (
                 [f"`{artifact['id']}`, layers in float for the accuracy: {found['why']}."] if "why" in found else []
             )

@@ -50,6 +50,15 @@ def test_at_95_percent_there_is_no_warning(manifest):
     assert warning({**entry, "delegation": None}) is None
 
 
+def test_the_card_says_on_how_many_inputs_ranges_were_taken_and_warns_below_128(manifest):
+    found = artifact(manifest, "onnx-int8")["quantization"]
+    for inputs, warnings in ((128, 0), (127, 1)):
+        found["calibration_inputs"] = inputs
+        said = section(card(manifest), "Quantization")
+        assert f"| {found['scheme']} | {inputs} |" in said
+        assert said.count(f"`onnx-int8` was calibrated on {inputs} real inputs, fewer than 128") == warnings
+
+
 def test_the_table_of_an_export_has_the_same_warning(manifest):
     exported = Exported(Path("bundles/digits"), manifest, reused=False)
     (said,) = exported.warnings()
