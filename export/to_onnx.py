@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,11 @@ def int8(job: Job) -> Lowered:
     """
     with tempfile.TemporaryDirectory() as folder:
         given = _to_onnx(job.model, job.spec)[0].graph
-        kinds, products = {node.op_type for node in given.node}, _products(given)
-        tokens = any(node.op_type == "MatMul" and node.name not in products for node in given.node)
+        kinds, products = Counter(node.op_type for node in given.node), _products(given)
+        # of one row a linear layer is a Gemm, and of many, as a transformer's tokens, a MatMul
+        tokens = sum(node.op_type == "MatMul" and node.name not in products for node in given.node) > kinds["Conv"]
         types = ["Conv", "Add", "Clip", "Relu"] if "Conv" in kinds else ["Gemm", "MatMul", "Add", "Relu"]
-        if tokens:  # one row of them is a Gemm: a linear layer on many rows a sample is a transformer's, or a mixer's
+        if tokens:
             types = ["Conv", "Clip", "Relu", *LINEAR]
         plain, quantized = _rounded(job, types), str(Path(folder) / "int8.onnx")
         ready = _ready(plain, Path(folder))
@@ -118,7 +120,7 @@ def int8(job: Job) -> Lowered:
     quantization = {
         "scheme": "QDQ static, u8 activations per tensor, s8 weights per channel, reduce_range",
         "calibration_inputs": len(job.calibration),
-        "in_float": [*in_float, *sorted(kinds - set(types)), *sorted(job.in_float)],
+        "in_float": [*in_float, *sorted(set(kinds) - set(types)), *sorted(job.in_float)],
     }
     return _finished(program, job, "int8", quantization)
 
