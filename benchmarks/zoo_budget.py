@@ -82,9 +82,9 @@ def measured(name: str, recipe: str) -> Outcome:
     session = engines.open_session(RECIPES[recipe].engine, lowered.data, 1, spec.inputs, spec.outputs)
     answers, latency_ns = [], []
     for sample in [*test[:WARM_UP], *test]:
-        start = time.process_time_ns()
+        start = time.thread_time_ns()  # the process's moves in the system's ticks where it has a limit
         answer = session.run({"pixels": sample[None]})["probabilities"]
-        latency_ns.append(time.process_time_ns() - start)
+        latency_ns.append(time.thread_time_ns() - start)
         answers.append(np.array(answer, np.float32).ravel())
     return {
         "size_bytes": len(lowered.data),
