@@ -18,7 +18,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
 from torch import Tensor, fx, nn
 
@@ -33,6 +32,7 @@ from export.lowering import lower
 from export.onnx_graph import RawGraph
 from export.program import TRACE_ERRORS
 from export.recipes import Job, Lowered
+from export.xnnpack_partitioner import partitioner
 
 log = logging.getLogger(__name__)
 INNER = "model."  # what `InGraph` calls the model inside
@@ -220,7 +220,7 @@ def _cut_program(program: Any, name: str, job: Job) -> Cut:
     with torch.no_grad():
         written = module(job.probe[:1]).numpy()
     prefix = torch.export.export(module, (example_input(job.spec),), strict=False)
-    edge = to_edge_transform_and_lower(prefix, partitioner=[XnnpackPartitioner()])
+    edge = to_edge_transform_and_lower(prefix, partitioner=[partitioner()])
     gives = TensorSpec("cut", "float32", ("batch", *written.shape[1:]))
     return Cut("executorch", bytes(edge.to_executorch().buffer), job.spec.inputs[0], gives, written)
 

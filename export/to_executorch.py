@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
     QuantizationConfig,
     get_symmetric_quantization_config,
@@ -30,6 +29,7 @@ from export.contract import InGraph, example_input, output_of
 from export.fold import folded, program_of
 from export.recipes import Job, Lowered
 from export.rounding import rounded
+from export.xnnpack_partitioner import partitioner
 from export.xnnpack_quantizer import (
     Quantizer,
     keep_float_pads,
@@ -108,7 +108,7 @@ def lower_program(
     outputs = {name: output_of(stage, job.probe).numpy() for name, stage in stages.items()}
     description = torch.frombuffer(bytearray(json.dumps(spec.to_dict()).encode()), dtype=torch.uint8)
     edge = to_edge_transform_and_lower(
-        program, partitioner=[XnnpackPartitioner()], constant_methods={SPEC_METHOD: description}
+        program, partitioner=[partitioner()], constant_methods={SPEC_METHOD: description}
     )
     inside = get_delegation_info(edge.exported_program().graph_module).num_delegated_nodes
     data = bytes(edge.to_executorch().buffer)
