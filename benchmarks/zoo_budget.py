@@ -50,7 +50,8 @@ TICK_S = 1.0
 TOOLS = ("torch", "torchvision", "torchao", "executorch", "onnx", "onnxscript", "onnxruntime")
 CODE = (
     "benchmarks.photographs", "benchmarks.zoo_models", "export.contract", "export.fold", "export.lean",
-    "export.rounding", "export.to_executorch", "export.to_onnx", "export.xnnpack_quantizer", "train.data",
+    "export.rounding", "export.to_executorch", "export.to_onnx", "export.xnnpack_partitioner",
+    "export.xnnpack_quantizer", "train.data",
 )  # fmt: skip
 
 
