@@ -106,7 +106,11 @@ def _quantization(manifest: Mapping[str, Any]) -> str:
     for artifact in manifest["artifacts"]:
         if found := artifact.get("quantization"):
             inputs = found.get("calibration_inputs", "none, ranges are taken at each run")
-            rows.append((f"`{artifact['id']}`", found["scheme"], inputs, ", ".join(found["in_float"])))
+            in_float = [
+                *found["in_float"],
+                *(f"`{name}` but for its weights" for name in found.get("inputs_in_float", ())),
+            ]
+            rows.append((f"`{artifact['id']}`", found["scheme"], inputs, ", ".join(in_float)))
             if isinstance(inputs, int) and inputs < CALIBRATION:
                 notes.append(
                     f"**Warning**: `{artifact['id']}` was calibrated on {inputs} real inputs, fewer than "
@@ -166,13 +170,14 @@ def _origin(manifest: Mapping[str, Any]) -> str:
     if more["n"]:
         gone = ", ".join(f"{count} {why}" for why, count in more["left_out"].items())
         made += f" {more['n']} unlabelled pictures judge beside the test side{f' (left out: {gone})' if gone else ''}."
+    licences = ", ".join(f"{what}: {licence}" for what, licence in manifest["licences"].items())
     return f"""## Where it comes from
 
 {made}
 Data: sha256 {data["sha256"][:12] or "none, episodes are played"}.
 Commits: {commits}.
 Tools: {", ".join(f"{name} {version}" for name, version in provenance["tools"].items())}.
-Licences: {", ".join(f"{what}: {licence}" for what, licence in manifest["licences"].items())}."""
+Licences: {licences or "none was given"}."""
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

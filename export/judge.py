@@ -145,5 +145,5 @@ def _verdict(
         accuracy = return_verdict(artifact["accuracy"]["interval"], REWARD_THRESHOLD)
     threads = engines.default_threads()
     speed = speed_verdict(folder, artifact["id"], base["id"], samples.golden[0], threads)
-    speed["reason"] += f"; {because(artifact['delegation'], processor())}"
+    speed["reason"] += f"; {because(artifact['delegation'], artifact['precision'], processor())}"
     return {"accuracy": accuracy, "speed": speed}

@@ -39,7 +39,8 @@ from export.verdict import confidence
 
 log = logging.getLogger(__name__)
 
-TRIES = (1, 2, 4, 8, 16)  # layers in float; each try lowers once
+TRIES = (1, 2, 4, 8, 16, 32, 64)  # layers in float; each try lowers once
+HOPELESS = 2  # times as far as wanted, by what the layers left do alone: such a try is not made
 COMPARED = 48  # training-side inputs that outputs are compared on
 FEWEST = 16
 MIXTURES = 2  # that are quiet enough: more in float may be faster, where less lies between integers
@@ -47,7 +48,7 @@ MAX_SIZE = 0.30  # of the fp32 file, where int8 alone is below it
 
 
 def guilty(artifact: Mapping[str, Any]) -> bool:
-    """Whether a static int8 artifact's verdict lacks a pass for answers that changed, and not for want of pictures."""
+    """Whether an int8 artifact's verdict lacks a pass for answers that changed, and not for want of pictures."""
     accuracy = (artifact["verdict"] or {}).get("accuracy", {})
     return (
         artifact["recipe"] in MENDED
@@ -126,7 +127,7 @@ def _mended(
     note = {"wanted": share * noise, "int8": noise, "inputs": len(held), "tried": tried}
     artifact["quantization"] = {**artifact["quantization"], "sensitivity": ranked.to_dict(), "mixed": note}
     quiet: list[tuple[dict[str, Any], Lowered]] = []
-    for count in (count for count in TRIES if count < len(layers)):
+    for count in _counts(list(ranked.layers.values()), share):
         chosen = frozenset(layers[:count])
         log.info("lowering %s with %d layers in float", name, count)
         try:
@@ -152,6 +153,13 @@ def _mended(
     details = dict(result.details)
     details["quantization"] = {**artifact["quantization"], **details["quantization"], "why": why}
     return {name: replace(result, details=details)}
+
+
+def _counts(errors: Sequence[float], share: float) -> list[int]:
+    """Of `TRIES` those that may do: what layers move outputs by, the largest first, adds up as squares."""
+    whole = math.hypot(*errors)
+    counts = [count for count in TRIES if count < len(errors)]
+    return [count for count in counts if math.hypot(*errors[count:]) <= HOPELESS * share * whole]
 
 
 def distance(outputs: np.ndarray, reference: np.ndarray) -> float:

@@ -73,7 +73,8 @@ MAIN = ("xnnpack-fp32", "onnx-fp32", "xnnpack-int8", "onnx-int8")
 SETS = {"all": tuple(RECIPES), "main": MAIN}
 DEFAULT = "auto"
 
-MENDED = ("xnnpack-int8", "onnx-int8")  # of which layers are put back into float where a verdict falls short
+# of which layers are put back into float where a verdict falls short
+MENDED = ("xnnpack-int8", "onnx-int8", "xnnpack-int8-dynamic")
 
 MOSTLY = 0.8  # of the multiply-adds; a network between this and its opposite gets both kinds of int8
 HALF_FROM_BYTES = 100_000_000  # of float32 weights

@@ -2,7 +2,7 @@
 
 >>> speed_answer(0.70, 0.95), speed_answer(0.97, 1.04)
 ('faster', 'no gain')
->>> because({"time_share": 0.8, "outside": {"Gemm": 0.15, "QuantizeLinear": 0.05}}, frozenset({"avx2"}))
+>>> because({"time_share": 0.8, "outside": {"Gemm": 0.15, "QuantizeLinear": 0.05}}, "int8", frozenset({"avx2"}))
 '80% of its time in int8 kernels; in float: Gemm 15%; unfused casts: 5%; no VNNI or dotprod here'
 """
 
@@ -67,24 +67,25 @@ def speed_answer(low: float, high: float) -> str:
     return "no gain" if low >= 0.95 and high <= 1.05 else "inconclusive"
 
 
-def because(delegation: Mapping[str, Any], features: frozenset[str]) -> str:
-    """What makes an int8 artifact as fast or slow as it is, from its own profile and this processor.
+def because(delegation: Mapping[str, Any], precision: str, features: frozenset[str]) -> str:
+    """What makes an artifact as fast or slow as it is, from its own profile and this processor.
 
     Args:
         delegation: the manifest's entry: the share of time in the backend or in fused kernels, and what is outside.
+        precision: of the artifact.
         features: as /proc/cpuinfo lists them; empty where the system does not say.
     """
     outside = delegation["outside"]
     casts = sum(share for name, share in outside.items() if _last(name).startswith(CASTS))
     left = {name: share for name, share in outside.items() if not _last(name).startswith(CASTS) and share >= NAMED}
-    parts = [f"{delegation['time_share']:.0%} of its time in int8 kernels"]
+    parts = [f"{delegation['time_share']:.0%} of its time in {precision} kernels"]
     if left:
         worst = sorted(left.items(), key=lambda item: -item[1])[:3]
         parts.append("in float: " + ", ".join(f"{name} {share:.0%}" for name, share in worst))
     if casts >= NAMED:
         parts.append(f"unfused casts: {casts:.0%}")
     has = sorted({word for feature, word in INT8_INSTRUCTIONS.items() if feature in features})
-    if features:
+    if features and precision == "int8":
         parts.append(f"{' and '.join(has)} here" if has else "no VNNI or dotprod here")
     return "; ".join(parts)
 

@@ -116,7 +116,10 @@ def accuracy_verdict(flips: Flips, max_drop: float = MAX_DROP / 100, looks: int 
     elif least > max_drop:
         answer, reason = "fail", f"{lost}: at least {least:.1%} are lost ({said})"
     else:
-        answer, reason = "inconclusive", f"{changed} of {n} answers changed: {_more(changed, n, max_drop, sure)}"
+        answer, reason = (
+            "inconclusive",
+            f"{changed} of {n} answers changed: {_more(changed, n, max_drop, sure, flips.labelled)}",
+        )
     return {"answer": answer, "reason": reason, "max_drop": max_drop, **asdict(flips)}
 
 
@@ -142,13 +145,15 @@ def return_verdict(interval: Sequence[float], threshold: float) -> dict[str, Any
     }
 
 
-def _more(changed: int, n: int, max_drop: float, sure: float) -> str:
+def _more(changed: int, n: int, max_drop: float, sure: float, labelled: int) -> str:
     """How many more samples would show a pass, if changes stay as rare as they were."""
 
     def passes(total: int) -> bool:
         return drop_bound(round(changed / n * total), total, sure) <= max_drop
 
     if changed / n >= max_drop or not passes(MOST_SAMPLES):
-        return "no number of samples with changes as frequent shows a pass; labelled ones may"
+        return (
+            f"no number of samples with changes as frequent shows a pass; {'more ' * bool(labelled)}labelled ones may"
+        )
     total = n + 1 + bisect.bisect_left(range(n + 1, MOST_SAMPLES), True, key=passes)
     return f"{total - n} more samples with changes as rare would show a pass"

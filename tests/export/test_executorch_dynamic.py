@@ -7,6 +7,7 @@ from edge_runtime.errors import BadRequest, EngineError
 from export import executorch_dynamic
 from export.fold import program_of
 from export.recipes import Job
+from export.smoothing import linear
 from export.xnnpack_quantizer import WEIGHTED, layer_of, smallest
 from tests.export.tiny import ROWS, answers, attentive, lowered, of_side, samples
 
@@ -118,3 +119,22 @@ def test_dynamic_int8_of_a_model_without_layers_is_refused():
     model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     with pytest.raises(BadRequest, match="no layer that dynamic int8 could quantize; take xnnpack-int8"):
         executorch_dynamic.int8(Job(model, of_side(16), samples(of_side(16)), samples(of_side(16), 1)))
+
+
+def test_linear_layers_that_work_in_float_hold_int8_weights_and_stay_on_xnnpack():
+    model, spec = attentive(), of_side(32)
+    given = samples(spec)
+    plain = executorch_dynamic.int8(Job(model, spec, given, given))
+    names = {layer_of(node) for node in program_of(model, spec).graph.nodes if node.target is linear}
+    made = executorch_dynamic.int8(Job(model, spec, given, given, in_float=frozenset(names)))
+    assert made.details["quantization"]["inputs_in_float"] == sorted(names - {"heads.head"})
+    assert abs(len(made.data) - len(plain.data)) < 0.05 * len(plain.data)
+    assert not any("linear" in name or "addmm" in name for name in made.details["delegation"]["outside"])
+
+    def moved(one):
+        return np.abs(answers("xnnpack-int8-dynamic", one.data, spec, given) - one.stages["exported program"]).max()
+
+    assert moved(made) < 0.5 * moved(plain)
+    assert (
+        np.abs(answers("xnnpack-int8-dynamic", made.data, spec, given) - made.stages["quantized program"]).max() < 1e-5
+    )

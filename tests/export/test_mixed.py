@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from export.lowering import entry, lower, lower_all
-from export.mixed import distance, guilty, mend, needed, replaced
+from export.mixed import _counts, distance, guilty, mend, needed, replaced
 from export.recipes import Job
 from export.samples import Samples
 from tests.export.tiny import ROWS, answers, of_side, samples
@@ -17,7 +17,7 @@ def verdict(answer, changed, n, recipe="onnx-int8"):
     return {"recipe": recipe, "verdict": {"accuracy": accuracy}}
 
 
-def test_only_changed_answers_of_a_static_int8_artifact_call_for_layers_in_float():
+def test_only_changed_answers_of_an_int8_artifact_call_for_layers_in_float():
     assert guilty(verdict("inconclusive", 22, 1079)) and guilty(verdict("fail", 50, 1079))
     assert not guilty(verdict("pass", 3, 1079))
     assert not guilty(verdict("inconclusive", 0, 150))  # more pictures are needed, not more bits
@@ -29,6 +29,15 @@ def test_only_changed_answers_of_a_static_int8_artifact_call_for_layers_in_float
 def test_what_is_needed_is_the_most_changes_that_pass_over_those_there_were():
     assert needed(22, 1079, 0.01) == 4 / 22  # five would pass at 95 %, and the second look is held to 97.5 %
     assert needed(4, 100, 0.01) == 0
+
+
+def test_numbers_of_layers_that_by_their_own_errors_cannot_do_are_not_tried():
+    errors = [0.9, 0.3, 0.1, 0.05, 0.01]
+    assert _counts(errors, share=0.5) == [1, 2, 4]
+    assert _counts(errors, share=0.05) == [
+        4
+    ]  # with two in float what is left moves 0.12 of it, twice as far as allowed
+    assert _counts(errors, share=0.001) == []
 
 
 def test_the_distance_is_of_what_decides_an_answer():
@@ -93,8 +102,9 @@ def test_where_no_layer_in_float_helps_the_plain_artifact_stays_and_what_was_tri
         return {name: replace(lowered[name]) for name in some}  # as loud as before
 
     assert mend(jobs, lowered, [artifact], of(torch.randn(48, 4)), lower) == {}
-    assert [found["layers"] for found in artifact["quantization"]["mixed"]["tried"]] == [1, 2]  # of three layers
-    assert len(calls) == 2
+    tried = artifact["quantization"]["mixed"]["tried"]
+    assert [found["layers"] for found in tried] == [2]  # of three; one alone cannot do for so few changes
+    assert len(calls) == 1
 
 
 def test_without_training_side_inputs_to_decide_on_nothing_is_tried(uneven, tmp_path):

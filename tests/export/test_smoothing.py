@@ -6,7 +6,7 @@ from torch import nn
 from export import executorch_dynamic
 from export.contract import InGraph
 from export.fold import program_of
-from export.smoothing import linear, smoothed
+from export.smoothing import linear, read, smoothed
 from tests.export.tiny import ROWS, attentive, lowered, of_side, samples
 
 FINE = 2**20  # levels: so many that rounding is not seen
@@ -32,7 +32,7 @@ def test_answers_stay_and_layers_that_share_an_input_share_the_division():
     program = copy.deepcopy(program_of(model, spec).module())
     given = [normalise(sample[None]) for sample in samples(spec)]
     before = torch.cat([program(one) for one in given])
-    smoothed(program, given, FINE, {"heads.head"})
+    smoothed(program, read(program, given), FINE, {"heads.head"})
     assert torch.allclose(torch.cat([program(one) for one in given]), before, rtol=1e-4, atol=1e-5)
     layers = [node for node in program.graph.nodes if node.target is linear]
     assert len(divisions(program)) == len(layers) - 1 == 8  # all but the head
@@ -50,7 +50,7 @@ def test_a_weight_that_two_layers_share_stays_as_it_is():
     torch.manual_seed(0)
     program = torch.export.export(Twice().eval(), (torch.zeros(1, 4),)).module()
     weight = program.state_dict()["layer.weight"].clone()
-    smoothed(program, [torch.randn(1, 4)], 7)
+    smoothed(program, read(program, [torch.randn(1, 4)]), 7)
     assert torch.equal(program.state_dict()["layer.weight"], weight) and not divisions(program)
 
 

@@ -69,16 +69,18 @@ def test_flips_are_counted_answer_by_answer_and_lost_or_gained_only_where_a_labe
 
 def test_where_every_answer_changes_no_number_of_samples_can_show_a_pass_by_changes_alone():
     assert "no number of samples" in judged(60, 10, 9, 150)["reason"]
+    assert judged(60, 10, 9, 150)["reason"].endswith("more labelled ones may")
 
 
 def test_the_reason_of_a_speed_names_the_kernels_the_float_operators_and_what_the_processor_lacks():
     delegation = {"time_share": 0.7, "outside": {"Gemm": 0.2, "DequantizeLinear": 0.06, "QuantizeLinear": 0.04}}
-    assert because(delegation, frozenset({"avx2"})) == (
+    assert because(delegation, "int8", frozenset({"avx2"})) == (
         "70% of its time in int8 kernels; in float: Gemm 20%; unfused casts: 10%; no VNNI or dotprod here"
     )
     whole = {"time_share": 1.0, "outside": {}}
-    assert because(whole, frozenset({"asimddp"})) == "100% of its time in int8 kernels; dotprod here"
-    assert because(whole, frozenset()) == "100% of its time in int8 kernels"
+    assert because(whole, "int8", frozenset({"asimddp"})) == "100% of its time in int8 kernels; dotprod here"
+    assert because(whole, "int8", frozenset()) == "100% of its time in int8 kernels"
+    assert because(whole, "fp16", frozenset({"avx2"})) == "100% of its time in fp16 kernels"  # VNNI is nothing to it
 
 
 def test_a_policy_passes_by_the_lower_bound_of_its_mean_return():
