@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+from torchvision.models.swin_transformer import SwinTransformer
 
 from export import to_executorch
 from export.contract import InGraph
@@ -93,3 +94,10 @@ def test_a_layer_that_stays_in_float_is_named_and_its_weights_are_stored_whole()
 def test_a_transformer_whose_weights_want_gradients_lowers_without_a_warning():
     _, _, drift = lowered("xnnpack-fp32", wide().requires_grad_(True), of_side(32))  # pytest makes warnings errors
     assert drift < 1e-4
+
+
+def test_attention_between_windows_lowers_beside_linear_layers_without_a_bias():
+    torch.manual_seed(0)
+    model = SwinTransformer([4, 4], 24, [1, 1], [2, 4], [4, 4], num_classes=3).eval().requires_grad_(False)
+    _, details, drift = lowered("xnnpack-fp32", model, of_side(32))
+    assert drift < 1e-4 and not {"expand_copy", "linear", "mm", "addmm"} & set(details["delegation"]["outside"])
