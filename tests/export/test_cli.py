@@ -1,6 +1,8 @@
 """`lokma export`: the dry run, and exit codes."""
 
 import json
+import subprocess
+import sys
 
 from edge_runtime.cli import main
 from export.asked import Asked
@@ -67,3 +69,10 @@ def test_a_missing_thing_and_a_run_with_options_exit_with_2_and_one_line(tmp_pat
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["export", str(run), "--labels", "a,b"]) == 2
     assert "is a run and says itself: labels; leave out --labels" in capsys.readouterr().err
+
+
+def test_a_file_of_hers_that_hides_a_room_is_named(tmp_path):
+    (tmp_path / "train.py").write_text("")
+    for command in (["-c", "from export import export"], ["-m", "edge_runtime.cli", "export", "net.py:make"]):
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode and "train.py hides lokma's own `train`: rename it" in done.stderr
