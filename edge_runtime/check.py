@@ -257,7 +257,7 @@ def _pictures(folder: Path) -> list[tuple[Any, str]]:
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[Any, str]]:
-    """The rows as `lokma run` reads a table's, which is this one without its last column."""
+    """The rows as `lokma run` reads a table's, which is this one without the label's column."""
     import csv
     import io
 
@@ -266,9 +266,11 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[Any, str]]:
         with path.open(newline="", encoding="utf-8-sig") as handle:
             reader = csv.reader(handle, strict=True)
             header: list[str] = next(filter(None, reader), [])
-            if len(header) < 2 or header[-1].strip() not in ("label", "target"):
-                raise BadInput(f"{path} needs a header whose last column is label or target")
-            names = header[:-1] if columns else list(map(str, range(1, len(header))))
+            at = _label(header, columns)
+            if at is None:
+                one = f"one column beside {', '.join(columns)}" if columns else "a header"
+                raise BadInput(f"{path} needs {one} for the labels, the last one, called label or target")
+            names = header[:at] + header[at + 1 :] if columns else list(map(str, range(1, len(header))))
             writer = csv.writer(rest)
             writer.writerows([[]] * (reader.line_num - 1))  # so that the lines keep their numbers
             writer.writerow(names)
@@ -276,8 +278,8 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[Any, str]]:
                 if row and len(row) != len(header):
                     place = f"{path}:{reader.line_num}"
                     raise BadInput(f"{place} has {len(row)} cells; the first line names {len(header)} columns")
-                writer.writerow(row[:-1])
-                labels += [cell.strip() for cell in row[-1:]]
+                writer.writerow(row[:at] + row[at + 1 :])
+                labels += [cell.strip() for cell in row[at : at + 1]]
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -288,3 +290,11 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[Any, str]]:
         if isinstance(row, BadInput):
             raise row
     return list(zip(rows, labels, strict=True))
+
+
+def _label(header: list[str], columns: tuple[str, ...]) -> int | None:
+    """Where the label stands: the one column that the model does not take, or the last, where it is called so."""
+    others = [at for at, name in enumerate(header) if name.strip() not in columns]
+    if columns and len(others) == 1:
+        return others[0]
+    return len(header) - 1 if len(header) > 1 and header[-1].strip() in ("label", "target") else None

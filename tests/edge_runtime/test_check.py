@@ -370,7 +370,7 @@ def test_a_table_of_rows_is_read_with_its_labels(tmp_path):
     assert checks._rows(path, ()) == [([1.0, 2.5], "left"), ([3.0, 4.0], "right")]
     for text in ("a,b\n1,2\n", "label\nleft\n", ""):
         path.write_text(text)
-        with pytest.raises(BadInput, match="last column is label or target"):
+        with pytest.raises(BadInput, match="for the labels, the last one, called label or target"):
             checks._rows(path, ())
     with pytest.raises(BadInput, match="cannot be read"):
         checks._rows(tmp_path / "nowhere.csv", ())
@@ -380,6 +380,9 @@ def test_a_tables_columns_are_matched_by_their_names(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text('b,"a, of it",target\n1,2.5,left\n')
     assert checks._rows(path, ("a, of it", "b")) == [([2.5, 1.0], "left")]
+    path.write_text('b,way,"a, of it"\n1,left,2.5\n')  # as it was exported with --target way
+    assert checks._rows(path, ("a, of it", "b")) == [([2.5, 1.0], "left")]
+    path.write_text('b,"a, of it",target\n1,2.5,left\n')
     with pytest.raises(BadInput, match=r"must name the columns a, b; it lacks 'a' and has 'a, of it' besides"):
         checks._rows(path, ("a", "b"))
 
