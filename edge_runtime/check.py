@@ -268,8 +268,8 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[Any, str]]:
             header: list[str] = next(filter(None, reader), [])
             at = _label(header, columns)
             if at is None:
-                one = f"one column beside {', '.join(columns)}" if columns else "a header"
-                raise BadInput(f"{path} needs {one} for the labels, the last one, called label or target")
+                own = f", or beside {', '.join(columns)} one more column alone" if columns else ""
+                raise BadInput(f"{path} needs a header whose last column is label or target{own}")
             names = header[:at] + header[at + 1 :] if columns else list(map(str, range(1, len(header))))
             writer = csv.writer(rest)
             writer.writerows([[]] * (reader.line_num - 1))  # so that the lines keep their numbers

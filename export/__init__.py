@@ -7,8 +7,7 @@ from edge_runtime.errors import BadRequest
 
 _train = find_spec("train")
 if _train is None or _train.origin is None or Path(_train.origin).parents[1] != Path(__file__).parents[1]:
-    what = _train and _train.origin
-    raise BadRequest(f"{what} hides lokma's own `train`: rename it, or start from another folder")
+    raise BadRequest(f"{_train and _train.origin} hides lokma's own `train`: rename it, or start from another folder")
 
 from export.export import export  # noqa: E402
 from export.exported import Exported  # noqa: E402

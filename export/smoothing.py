@@ -6,7 +6,8 @@ multiplied by it, so that nothing changes but what the steps are spent on; then 
 `export.rounding` does. Layers that share an input share the division, one step that XNNPACK runs too.
 
 Source: Xiao et al., SmoothQuant (arXiv 2211.10438), equation 4, with all of an input's size moved: what is left to
-weigh against it, the weights' own rounding, is made up for there. On ViT-S/14 outputs moved 0.6 times as far.
+weigh against it, the weights' own rounding, is made up for there. On training-side close calls of ViT-S/14 the
+rounding of the inputs then moved outputs 0.6 times as far.
 
 A layer may also work in float with weights of int8: those are rounded by the same sums, and nothing is moved.
 

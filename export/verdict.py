@@ -116,10 +116,7 @@ def accuracy_verdict(flips: Flips, max_drop: float = MAX_DROP / 100, looks: int 
     elif least > max_drop:
         answer, reason = "fail", f"{lost}: at least {least:.1%} are lost ({said})"
     else:
-        answer, reason = (
-            "inconclusive",
-            f"{changed} of {n} answers changed: {_more(changed, n, max_drop, sure, flips.labelled)}",
-        )
+        answer, reason = "inconclusive", f"{changed} of {n} answers changed: {_more(changed, n, max_drop, sure)}"
     return {"answer": answer, "reason": reason, "max_drop": max_drop, **asdict(flips)}
 
 
@@ -145,15 +142,13 @@ def return_verdict(interval: Sequence[float], threshold: float) -> dict[str, Any
     }
 
 
-def _more(changed: int, n: int, max_drop: float, sure: float, labelled: int) -> str:
+def _more(changed: int, n: int, max_drop: float, sure: float) -> str:
     """How many more samples would show a pass, if changes stay as rare as they were."""
 
     def passes(total: int) -> bool:
         return drop_bound(round(changed / n * total), total, sure) <= max_drop
 
     if changed / n >= max_drop or not passes(MOST_SAMPLES):
-        return (
-            f"no number of samples with changes as frequent shows a pass; {'more ' * bool(labelled)}labelled ones may"
-        )
+        return "no number of samples with changes as frequent shows a pass; more labelled ones may"
     total = n + 1 + bisect.bisect_left(range(n + 1, MOST_SAMPLES), True, key=passes)
     return f"{total - n} more samples with changes as rare would show a pass"

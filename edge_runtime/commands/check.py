@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
         type=Path,
         metavar="FOLDER",
         help="measure the accuracy again: pictures as LABEL/… or train|test/LABEL/… (the test side), "
-        "or a .csv with a last column label",
+        "or a .csv with the model's columns and one for the labels",
     )
     args = parser.parse_args(argv)
     with progress("edge_runtime.check"):
