@@ -1,5 +1,6 @@
 """`check --data`: the accuracy measured again on the device, and the data that it takes."""
 
+import json
 import shutil
 
 import pytest
@@ -8,7 +9,6 @@ from edge_runtime import check as checks
 from edge_runtime import load
 from edge_runtime.check import check
 from edge_runtime.errors import BadInput, BadRequest
-from tests.edge_runtime.test_check import edited
 
 
 @pytest.fixture
@@ -25,12 +25,11 @@ def labelled(pictures, tmp_path, draw):
 
 
 def recorded(pictures, tmp_path, interval):
-    def change(manifest):
-        manifest["artifacts"] = manifest["artifacts"][:1]
-        manifest["artifacts"][0]["accuracy"] = {"metric": "top-1", "interval": interval}
-
     folder = shutil.copytree(pictures.folder, tmp_path / "pictures")
-    edited(folder, change)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["artifacts"] = manifest["artifacts"][:1]
+    manifest["artifacts"][0]["accuracy"] = {"metric": "top-1", "interval": interval}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 
