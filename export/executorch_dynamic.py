@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import logging
 from collections.abc import Collection
+from functools import partial
 
 import torch
 from executorch.backends.transforms.duplicate_dynamic_quant_chain import DuplicateDynamicQuantChainPass
@@ -21,12 +22,13 @@ from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from edge_runtime.errors import BadRequest, EngineError
 from edge_runtime.spec import ModelSpec
+from export.by_answers import Reading, linear, read
 from export.contract import InGraph
 from export.fold import folded, once_a_model, program_of
 from export.op_mix import op_mix
 from export.recipes import MOSTLY, Job, Lowered
 from export.rounding import rounded
-from export.smoothing import Reading, linear, read, smoothed
+from export.smoothing import smoothed
 from export.to_executorch import LEVELS, lower_program, per_channel
 from export.xnnpack_quantizer import (
     CONVOLUTIONS,
@@ -109,7 +111,9 @@ def _readings(job: Job, exported: fx.GraphModule) -> dict[str, Reading]:
     kept = _kept(job.model, job.spec)
     if not kept or kept[0][0] is not job.calibration:
         normalise = InGraph(job.model, job.spec).normalise
-        kept[:] = [(job.calibration, read(exported, (normalise(sample[None]) for sample in job.calibration)))]
+        given = (normalise(sample[None]) for sample in job.calibration)
+        answers = partial(torch.log_softmax, dim=-1) if job.spec.task == "multiclass" else torch.positive
+        kept[:] = [(job.calibration, read(exported, given, answers))]
     return kept[0][1]
 
 

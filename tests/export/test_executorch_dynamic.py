@@ -5,9 +5,9 @@ from torch import nn
 
 from edge_runtime.errors import BadRequest, EngineError
 from export import executorch_dynamic
+from export.by_answers import linear
 from export.fold import program_of
 from export.recipes import Job
-from export.smoothing import linear
 from export.xnnpack_quantizer import WEIGHTED, layer_of, smallest
 from tests.export.tiny import ROWS, answers, attentive, lowered, of_side, samples
 

@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from export import executorch_dynamic
+from export.by_answers import linear, read
 from export.contract import InGraph
 from export.fold import program_of
-from export.smoothing import linear, read, smoothed
+from export.smoothing import smoothed
 from tests.export.tiny import ROWS, attentive, lowered, of_side, samples
 
 FINE = 2**20  # levels: so many that rounding is not seen
