@@ -38,10 +38,10 @@ linear = torch.ops.aten.linear.default
 @dataclass
 class Reading:
     """Of a layer of k inputs and o outputs: moments of the gradients of its weights (o, k), of rows and of columns,
-    and the largest of each input, float32 (k,)."""
+    the second only where outputs are not too many, and the largest of each input, float32 (k,)."""
 
     inputs: Moments
-    outputs: Moments
+    outputs: Moments | None
     largest: Tensor
 
 
@@ -62,8 +62,8 @@ def read(
     for sample in samples:
         reader.listen(sample)
     for reading in reader.found.values():
-        reading.inputs.settle()
-        reading.outputs.settle()
+        for moments in filter(None, (reading.inputs, reading.outputs)):
+            moments.settle()
     return reader.found
 
 
@@ -94,7 +94,7 @@ class _Reader(fx.Interpreter):
         self.found: dict[str, Reading] = {}
         for layer in layers_of(program):
             o, k = value(program, layer.args[1]).shape
-            self.found[layer.name] = Reading(Moments(1, k), Moments(1, o), torch.zeros(k))
+            self.found[layer.name] = Reading(Moments(1, k), Moments(1, o) if o <= WIDEST else None, torch.zeros(k))
         self.answering = True
         self.passed: dict[str, tuple[Tensor, Tensor]] = {}
         self.draw = torch.Generator().manual_seed(0)
@@ -109,7 +109,8 @@ class _Reader(fx.Interpreter):
                 gradient = torch.randn(result.shape, generator=self.draw)
             heard = gradient.flatten(0, -2)
             reading.inputs.add((rows.T @ (heard @ self._random(heard.shape[1])))[None])
-            reading.outputs.add((heard.T @ (rows @ self._random(rows.shape[1])))[None])
+            if reading.outputs:
+                reading.outputs.add((heard.T @ (rows @ self._random(rows.shape[1])))[None])
 
     def run_node(self, n: fx.Node) -> Any:
         """One step."""
@@ -150,7 +151,7 @@ def rounded_by_answers(weight: Tensor, reading: Reading, levels: int, scale: Ten
         scale: what each input is divided by (k,).
     """
     inputs = reading.inputs.products[0].double() / scale[:, None] / scale
-    if len(weight) > WIDEST:
+    if not reading.outputs:
         return solved(weight[None], inputs[None] / reading.inputs.n, levels)[0]
     outputs = reading.outputs.products[0].double()
     rows, columns = (moments.diagonal().argsort(descending=True) for moments in (outputs, inputs))

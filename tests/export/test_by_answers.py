@@ -115,6 +115,19 @@ def test_weights_of_inference_mode_can_be_read():
     assert read(program_of(model, 48), samples(2, 48, 1))["linear"].inputs.products.abs().sum() > 0
 
 
+def test_a_layer_of_too_many_outputs_is_rounded_for_each_alone(monkeypatch):
+    monkeypatch.setattr("export.by_answers.WIDEST", 50)
+    program = program_of(First(), 48)
+    readings = read(program, samples(8, 48, 1))
+    assert [reading.outputs is None for reading in readings.values()] == [True, False]  # 64 outputs, and 3
+    weight = value(program, layers_of(program)[0].args[1]).detach().double()
+    found = rounded_by_answers(weight, readings["linear"], LEVELS, torch.ones(48))
+    step = weight.abs().amax(1, keepdim=True) / LEVELS
+    assert torch.allclose((found / step).round() * step, found) and not torch.equal(
+        found, (weight / step).round() * step
+    )
+
+
 @pytest.mark.parametrize("active", [nn.ReLU(inplace=True), nn.Hardswish(inplace=True)])
 def test_a_step_that_changes_a_layers_output_in_place_spoils_no_gradient(active):
     torch.manual_seed(0)
