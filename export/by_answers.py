@@ -28,11 +28,13 @@ import torch
 from torch import Tensor, fx
 
 from edge_runtime.errors import one_line
-from export.rounding import DAMPING, PLACES, WIDEST, Moments, solved
+from export.rounding import PLACES, WIDEST, Moments, solved
 
 log = logging.getLogger(__name__)
 
 linear = torch.ops.aten.linear.default
+DAMPING = 0.03  # of the mean second moment: of few samples, each heard as a whole
+STEPS, RATE = 100, 0.05  # of Adam, for `fairest`; more of them change its sum by less than 1 %
 
 
 @dataclass
@@ -153,17 +155,44 @@ def rounded_by_answers(weight: Tensor, reading: Reading, levels: int, scale: Ten
     inputs = reading.inputs.products[0].double() / scale[:, None] / scale
     if not reading.outputs:
         return solved(weight[None], inputs[None] / reading.inputs.n, levels)[0]
-    outputs = reading.outputs.products[0].double()
-    rows, columns = (moments.diagonal().argsort(descending=True) for moments in (outputs, inputs))
-    lost = _lost(weight[rows][:, columns], _factor(inputs, columns), _factor(outputs, rows), levels)
+    rows, by_output = _factor(reading.outputs.products[0].double())
+    columns, by_input = _factor(inputs)
+    lost = _lost(weight[rows][:, columns], _unit(by_input), _unit(by_output), levels)
     return weight - lost[rows.argsort()][:, columns.argsort()]
 
 
-def _factor(moments: Tensor, order: Tensor) -> Tensor:
-    """The triangle U above a diagonal of ones, of moments = U D Uᵀ in that order, damped."""
+def fairest(weight: Tensor, reading: Reading) -> Tensor:
+    """What to divide each input by (k,), around 1, so that rounding moves answers least.
+
+    An output's largest weight sets its grid, and one input may have the largest of many outputs. What is left of the
+    rounding is the sum of the triangles' diagonals times the squares of the grids' steps, which Adam makes small.
+    """
+    if not reading.outputs:
+        return torch.ones(weight.shape[1])
+    (heard, by_output), (given, by_input) = _factor(reading.outputs.products[0]), _factor(reading.inputs.products[0])
+    left, sizes = (by_output.diagonal().square(), by_input.diagonal().square()), weight.detach().abs()[heard][:, given]
+    scale = torch.zeros(weight.shape[1], requires_grad=True)
+    optimizer = torch.optim.Adam([scale], lr=RATE)
+    with torch.enable_grad():
+        for _ in range(STEPS):
+            steps = (sizes * scale.exp()).amax(1)
+            loss = (left[0] @ steps.square()).log() + (left[1] @ (-2 * scale).exp()).log()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    found = scale.detach()
+    return (found - found.mean()).exp()[given.argsort()]
+
+
+def _factor(moments: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest first, and the triangle U of moments = U Uᵀ in that order, of a mean of 1 and damped."""
+    order = moments.diagonal().argsort(descending=True)
     mean = moments.diagonal().mean().clamp_min(torch.finfo(moments.dtype).tiny)
     damped = (moments / mean)[order][:, order] + DAMPING * torch.eye(len(moments), dtype=moments.dtype)
-    factor = torch.linalg.cholesky(damped.flip(0, 1)).flip(0, 1)
+    return order, torch.linalg.cholesky(damped.flip(0, 1)).flip(0, 1)
+
+
+def _unit(factor: Tensor) -> Tensor:
     return factor / factor.diagonal()
 
 

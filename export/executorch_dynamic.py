@@ -27,6 +27,7 @@ from export.contract import InGraph
 from export.fold import folded, once_a_model, program_of
 from export.op_mix import op_mix
 from export.recipes import MOSTLY, Job, Lowered
+from export.samples import halfway
 from export.rounding import rounded
 from export.smoothing import smoothed
 from export.to_executorch import LEVELS, lower_program, per_channel
@@ -101,19 +102,22 @@ def _at_run(job: Job, exported: fx.GraphModule, convolutions: bool) -> Lowered:
         "calibration_inputs": len(job.calibration),
         "quantized": f"{count} layers",
         "in_float": ["normalisation", "last activation", "what lies between layers", *sorted(in_float)],
-        "inputs_in_float": sorted(weights_alone),
-    }
+    } | ({} if convolutions else {"inputs_in_float": sorted(weights_alone)})
     return lower_program(quantized, job, quantization, exported)
 
 
 def _readings(job: Job, exported: fx.GraphModule) -> dict[str, Reading]:
-    """Those of the calibration inputs; kept beside the model for the next file that is made of it."""
+    """Those of the calibration inputs, and of pictures of close calls between them: it is there that answers change.
+
+    Kept beside the model for the next file that is made of it.
+    """
     kept = _kept(job.model, job.spec)
     if not kept or kept[0][0] is not job.calibration:
+        given = [job.calibration] + ([torch.from_numpy(halfway(job.calibration.numpy()))] if job.spec.image else [])
         normalise = InGraph(job.model, job.spec).normalise
-        given = (normalise(sample[None]) for sample in job.calibration)
         answers = partial(torch.log_softmax, dim=-1) if job.spec.task == "multiclass" else torch.positive
-        kept[:] = [(job.calibration, read(exported, given, answers))]
+        samples = (normalise(sample[None]) for inputs in given for sample in inputs)
+        kept[:] = [(job.calibration, read(exported, samples, answers))]
     return kept[0][1]
 
 

@@ -33,13 +33,13 @@ from edge_runtime.spec import ModelSpec
 from export.onnx_graph import RawGraph
 from export.program import TRACE_ERRORS
 from export.recipes import MENDED, RECIPES, Job, Lowered
-from export.samples import Samples, tensors
+from export.samples import Samples, halfway, tensors
 from export.sensitivity import Sensitivity, sensitivity
 from export.verdict import confidence
 
 log = logging.getLogger(__name__)
 
-TRIES = (1, 2, 4, 8, 16, 32, 64)  # layers in float; each try lowers once
+TRIES = (1, 2, 4, 8, 16, 32, 64)  # layers in float; each try lowers once. All of them where that costs no room
 HOPELESS = 2  # times as far as wanted, by what the layers left do alone: such a try is not made
 COMPARED = 48  # training-side inputs that outputs are compared on
 FEWEST = 16
@@ -127,7 +127,8 @@ def _mended(
     note = {"wanted": share * noise, "int8": noise, "inputs": len(held), "tried": tried}
     artifact["quantization"] = {**artifact["quantization"], "sensitivity": ranked.to_dict(), "mixed": note}
     quiet: list[tuple[dict[str, Any], Lowered]] = []
-    for count in _counts(list(ranked.layers.values()), share):
+    free = "inputs_in_float" in plain.details["quantization"]
+    for count in _counts(list(ranked.layers.values()), share, free):
         chosen = frozenset(layers[:count])
         log.info("lowering %s with %d layers in float", name, count)
         try:
@@ -155,10 +156,10 @@ def _mended(
     return {name: replace(result, details=details)}
 
 
-def _counts(errors: Sequence[float], share: float) -> list[int]:
+def _counts(errors: Sequence[float], share: float, free: bool = False) -> list[int]:
     """Of `TRIES` those that may do: what layers move outputs by, the largest first, adds up as squares."""
     whole = math.hypot(*errors)
-    counts = [count for count in TRIES if count < len(errors)]
+    counts = [count for count in TRIES if count < len(errors)] + [len(errors)] * free
     return [count for count in counts if math.hypot(*errors[count:]) <= HOPELESS * share * whole]
 
 
@@ -205,8 +206,7 @@ def _held(spec: ModelSpec, samples: Samples) -> np.ndarray:
     found = np.stack(rows)
     if spec.image is None:
         return found[:COMPARED]
-    halves = found.astype(np.float32) / 2
-    return np.rint(halves[:-1] + halves[1:]).astype(found.dtype)  # labels come in turn: neighbours differ
+    return halfway(found)
 
 
 def _milliseconds(name: str, spec: ModelSpec, files: Sequence[bytes], inputs: np.ndarray) -> list[float]:

@@ -206,6 +206,12 @@ def tensors(spec: ModelSpec, inputs: Sequence[Any]) -> np.ndarray:
     return np.stack(rows).reshape(len(rows), *kind.sample_shape)
 
 
+def halfway(pictures: np.ndarray) -> np.ndarray:
+    """Close calls (n - 1, …) of pictures (n, …), labels in turn as in `Samples`: halfway between two neighbours."""
+    halves = pictures.astype(np.float32) / 2
+    return np.rint(halves[:-1] + halves[1:]).astype(pictures.dtype)
+
+
 def golden_file(spec: ModelSpec, given: Any) -> bytes | None:
     """A picture as PNG of its decoded pixels, so that checks do not compare JPEG decoders; None for rows."""
     if spec.image is None:

@@ -9,7 +9,7 @@ Source: Xiao et al., SmoothQuant (arXiv 2211.10438), equation 4, with all of an 
 weigh against it, the weights' own rounding, is made up for there. On training-side close calls of ViT-S/14 the
 rounding of the inputs then moved outputs 0.6 times as far.
 
-A layer may also work in float with weights of int8: those are rounded in the same way, and nothing is moved.
+A layer may also work in float with weights of int8: there inputs are divided by what is fairest to the weights.
 
 >>> smoothed(program, read(program, map(normalise, calibration)), levels=127)           # doctest: +SKIP
 """
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from export.by_answers import Reading, layers_of, rounded_by_answers, value
+from export.by_answers import Reading, fairest, layers_of, rounded_by_answers, value
 from export.xnnpack_quantizer import layer_of
 
 SMALLEST = 0.01  # of the largest input's size: one that calibration hardly shows may be larger at a run
@@ -44,18 +44,16 @@ def smoothed(
         in_float: layers that are not quantized, as `layer_of` calls them.
         weights_alone: those whose weights are, and their inputs are not.
     """
-    moved: dict[Any, list[fx.Node]] = {}
+    divided: list[tuple[fx.Node, Tensor]] = []
     with torch.no_grad():
         for layer in layers_of(program):
-            reading, weight, given = readings[layer.name], value(program, layer.args[1]), layer.args[0]
-            if layer_of(layer) in weights_alone:
-                weight.copy_(rounded_by_answers(weight.double(), reading, levels, torch.ones(weight.shape[1])))
-            elif layer_of(layer) not in in_float:
-                scale = _scale(reading)
-                weight.copy_(rounded_by_answers(weight.double() * scale, reading, levels, scale))
-                moved.setdefault(given, []).append(layer)
-    for number, (given, together) in enumerate(moved.items()):
-        _divide(program, f"smoothing_{number}", given, together, _scale(readings[together[0].name]))
+            reading, weight = readings[layer.name], value(program, layer.args[1])
+            if layer_of(layer) in in_float:
+                continue
+            scale = fairest(weight, reading) if layer_of(layer) in weights_alone else _scale(reading)
+            weight.copy_(rounded_by_answers(weight.double() * scale, reading, levels, scale))
+            divided.append((layer, scale))
+    _divide(program, divided)
     program.graph.lint()
     program.recompile()
 
@@ -66,12 +64,20 @@ def _scale(reading: Reading) -> Tensor:
     return shown / shown.log().mean().exp()
 
 
-def _divide(program: fx.GraphModule, name: str, given: fx.Node, layers: list[fx.Node], scale: Tensor) -> None:
-    program.register_buffer(name, 1 / scale)
-    with program.graph.inserting_after(given):
-        factor = program.graph.get_attr(name)
-    with program.graph.inserting_after(factor):
-        product = program.graph.call_function(torch.ops.aten.mul.Tensor, (given, factor))
-    product.meta = dict(given.meta)
-    for layer in layers:
+def _divide(program: fx.GraphModule, divided: list[tuple[fx.Node, Tensor]]) -> None:
+    """Divides the inputs of layers, once where they share both the input and what it is divided by."""
+    products: dict[Any, list[tuple[Tensor, fx.Node]]] = {}
+    for layer, scale in divided:
+        given: Any = layer.args[0]
+        made = products.setdefault(given, [])
+        product = next((node for known, node in made if known.equal(scale)), None)
+        if product is None:
+            name = f"smoothing_{layer.name}"
+            program.register_buffer(name, 1 / scale)
+            with program.graph.inserting_after(given):
+                factor = program.graph.get_attr(name)
+            with program.graph.inserting_after(factor):
+                product = program.graph.call_function(torch.ops.aten.mul.Tensor, (given, factor))
+            product.meta = dict(given.meta)
+            made.append((scale, product))
         layer.replace_input_with(given, product)

@@ -38,6 +38,7 @@ def test_numbers_of_layers_that_by_their_own_errors_cannot_do_are_not_tried():
         4
     ]  # with two in float what is left moves 0.12 of it, twice as far as allowed
     assert _counts(errors, share=0.001) == []
+    assert _counts(errors, share=0.001, free=True) == [5]  # all of them, where that costs no room
 
 
 def test_the_distance_is_of_what_decides_an_answer():
