@@ -27,8 +27,8 @@ from export.contract import InGraph
 from export.fold import folded, once_a_model, program_of
 from export.op_mix import op_mix
 from export.recipes import MOSTLY, Job, Lowered
-from export.samples import halfway
 from export.rounding import rounded
+from export.samples import halfway
 from export.smoothing import smoothed
 from export.to_executorch import LEVELS, lower_program, per_channel
 from export.xnnpack_quantizer import (
