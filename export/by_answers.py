@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 linear = torch.ops.aten.linear.default
 DAMPING = 0.03  # of the mean second moment: of few samples, each heard as a whole
-STEPS, RATE = 100, 0.05  # of Adam, for `fairest`; more of them change its sum by less than 1 %
+STEPS, RATE = 100, 0.05  # of Adam, for `fairest`
 
 
 @dataclass
@@ -169,19 +169,21 @@ def fairest(weight: Tensor, reading: Reading) -> Tensor:
     """
     if not reading.outputs:
         return torch.ones(weight.shape[1])
-    (heard, by_output), (given, by_input) = _factor(reading.outputs.products[0]), _factor(reading.inputs.products[0])
-    left, sizes = (by_output.diagonal().square(), by_input.diagonal().square()), weight.detach().abs()[heard][:, given]
+    rows, by_output = _factor(reading.outputs.products[0])
+    columns, by_input = _factor(reading.inputs.products[0])
+    heard, given = by_output.diagonal().square(), by_input.diagonal().square()
+    sizes = weight.detach().abs()[rows][:, columns].to(heard.dtype)
     scale = torch.zeros(weight.shape[1], requires_grad=True)
     optimizer = torch.optim.Adam([scale], lr=RATE)
     with torch.enable_grad():
         for _ in range(STEPS):
             steps = (sizes * scale.exp()).amax(1)
-            loss = (left[0] @ steps.square()).log() + (left[1] @ (-2 * scale).exp()).log()
+            loss = (heard @ steps.square()).log() + (given @ (-2 * scale).exp()).log()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     found = scale.detach()
-    return (found - found.mean()).exp()[given.argsort()]
+    return (found - found.mean()).exp()[columns.argsort()]
 
 
 def _factor(moments: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from export.by_answers import layers_of, read, rounded_by_answers, value
+from export.by_answers import fairest, layers_of, read, rounded_by_answers, value
 from export.rounding import solved
 
 LEVELS = 7
@@ -74,6 +74,24 @@ def test_answers_move_less_than_by_rounding_for_each_output_alone_on_samples_not
     )
     ours = moved(program, by_answers, held)
     assert 0 < ours < 0.7 * alone < 0.7 * plain
+
+
+def test_an_input_that_sets_the_grid_of_many_outputs_leaves_it_to_the_others_where_inputs_are_divided():
+    model = First()
+    model.one.weight.data[:, 3] *= 30
+    program, held = program_of(model, 48), samples(64, 48, 2)
+    readings = read(program, samples(64, 48, 1))
+    found = fairest(value(program, layers_of(program)[0].args[1]), readings["linear"])
+    assert found.argmin() == 3 and found.log().mean().abs() < 1e-5
+
+    def rounded(scale):
+        def make(layer, weight):
+            by = scale(weight, readings[layer.name])
+            return rounded_by_answers(weight * by, readings[layer.name], LEVELS, by) / by
+
+        return moved(program, with_weights(program, make), held)
+
+    assert rounded(fairest) < 0.5 * rounded(lambda w, _: torch.ones(w.shape[1]))
 
 
 def test_every_weight_lies_on_the_grid_that_the_backend_will_find_from_the_largest():

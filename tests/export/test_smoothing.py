@@ -1,14 +1,16 @@
 import copy
 
+import pytest
 import torch
 from torch import nn
 
 from export import executorch_dynamic
-from export.by_answers import linear, read
+from export.by_answers import layers_of, read
 from export.contract import InGraph
 from export.fold import program_of
 from export.smoothing import smoothed
-from tests.export.tiny import ROWS, attentive, lowered, of_side, samples
+from export.xnnpack_quantizer import layer_of
+from tests.export.tiny import ROWS, lowered, of_side, samples, wide
 
 FINE = 2**20  # levels: so many that rounding is not seen
 
@@ -27,16 +29,17 @@ def divisions(program):
     return [node for node in program.graph.nodes if node.op == "get_attr" and node.target.startswith("smoothing_")]
 
 
-def test_answers_stay_and_layers_that_share_an_input_share_the_division():
-    spec, model = of_side(32), attentive()
+@pytest.mark.parametrize("alone, steps", [(False, 8), (True, 12)])
+def test_answers_stay_and_layers_that_share_an_input_share_the_division(alone, steps):
+    spec, model = of_side(32), wide()
     normalise = InGraph(model, spec).normalise
     program = copy.deepcopy(program_of(model, spec).module())
     given = [normalise(sample[None]) for sample in samples(spec)]
     before = torch.cat([program(one) for one in given])
-    smoothed(program, read(program, given), FINE, {"heads.head"})
+    names = {layer_of(node) for node in layers_of(program)} - {"classifier"}
+    smoothed(program, read(program, given), FINE, {"classifier"}, names if alone else ())
     assert torch.allclose(torch.cat([program(one) for one in given]), before, rtol=1e-4, atol=1e-5)
-    layers = [node for node in program.graph.nodes if node.target is linear]
-    assert len(divisions(program)) == len(layers) - 1 == 8  # all but the head
+    assert len(divisions(program)) == steps  # for query, key and value one, or each its own where weights decide
 
 
 def test_a_weight_that_two_layers_share_stays_as_it_is():
