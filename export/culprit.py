@@ -7,6 +7,7 @@ first one that answers otherwise. A layer is named as in `model.named_modules()`
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,7 @@ from export.onnx_graph import RawGraph
 from export.program import TRACE_ERRORS
 from export.recipes import Job, Lowered
 from export.xnnpack_partitioner import partitioner
+from export.xnnpack_quantizer import ranges_by_row
 
 log = logging.getLogger(__name__)
 INNER = "model."  # what `InGraph` calls the model inside
@@ -189,21 +191,28 @@ def _exported(job: Job) -> Any:
 def _cuts(program: Any) -> dict[str, str]:
     """The nodes that can end a prefix, in order: each gives a float tensor of one sample that follows from the input.
 
-    Between a dequantize and the next quantize lies one int8 kernel, which a cut would turn into float ones.
+    Between a dequantize and the next quantize lies one int8 kernel, which a cut would turn into float ones. Where
+    ranges are taken at each run the kernel has all from the range to the layer, and gives floats.
     """
     from_input: set[fx.Node] = set()
     found: list[tuple[fx.Node, str]] = []
-    for node in program.module(check_guards=False).graph.nodes:
+    nodes = program.module(check_guards=False).graph.nodes
+    ranges = {node for node in nodes if "quantized_decomposed.choose_qparams" in str(node.target)}
+    for node in nodes:
         if node.op == "placeholder" or from_input & set(node.all_input_nodes):
             from_input.add(node)
         value = node.meta.get("val")
+        if ranges & set(node.all_input_nodes):
+            continue
         if node.op == "call_function" and node in from_input and isinstance(value, Tensor):
             if value.dtype == torch.float32 and value.dim() > 1 and value.shape[0] == 1:
                 found.append((node, _kind(node)))
             elif _kind(node) == "quantize":
                 found.append((node, "quantize"))
     kinds = [kind for _, kind in found]
-    if "dequantize" in kinds:
+    if ranges:
+        found = [pair for pair in found if not pair[1]]
+    elif "dequantize" in kinds:
         begin, end = kinds.index("quantize"), len(kinds) - 1 - kinds[::-1].index("dequantize")
         found = [pair for at, pair in enumerate(found) if at < begin or at > end or pair[1] == "dequantize"]
     return {node.name: kind for node, kind in found if kind != "quantize"}
@@ -218,7 +227,7 @@ def _cut_program(program: Any, name: str, job: Job) -> Cut:
     graph.eliminate_dead_code()
     module.recompile()
     with torch.no_grad():
-        written = module(job.probe[:1]).numpy()
+        written = ranges_by_row(copy.deepcopy(module))(job.probe[:1]).numpy()
     prefix = torch.export.export(module, (example_input(job.spec),), strict=False)
     edge = to_edge_transform_and_lower(prefix, partitioner=[partitioner()])
     gives = TensorSpec("cut", "float32", ("batch", *written.shape[1:]))

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
 from edge_runtime import store
@@ -11,7 +12,7 @@ from export import boards, culprit, to_executorch, to_onnx
 from export.ladder import EQUAL, FP32, Hop, climb, sentence
 from export.lowering import entry, lower
 from export.recipes import Job
-from tests.export.tiny import normed, of_side, samples
+from tests.export.tiny import normed, of_side, samples, wide
 
 HOME = store.home()  # before a test has one of its own: the boards are made once a machine
 NOT_HERE = boards.missing() or ("" if (HOME / "arm/lokma").is_dir() else "the boards are not made yet: make test-arm")
@@ -92,6 +93,23 @@ def test_a_backend_that_computes_a_layer_wrongly_is_found_by_lowering_prefixes(t
         monkeypatch.setattr(room, "to_edge_transform_and_lower", clamps_high)
     (artifact,) = climbed(made(["xnnpack-int8"], tmp_path)).values()
     assert bad(artifact) == ("session here", "2")
+
+
+def test_in_dynamic_int8_too(tmp_path, monkeypatch):
+    sound = to_executorch.to_edge_transform_and_lower
+
+    def cuts_off(program, **options):
+        module = program.module(check_guards=False)
+        for node in module.graph.nodes:
+            if "gelu" in str(node.target):
+                node.target, node.kwargs = torch.ops.aten.relu.default, {}
+        module.recompile()
+        return sound(culprit.torch.export.export(module, program.example_inputs[0], strict=False), **options)
+
+    for room in (to_executorch, culprit):
+        monkeypatch.setattr(room, "to_edge_transform_and_lower", cuts_off)
+    (artifact,) = climbed(made(["xnnpack-int8-dynamic"], tmp_path, of_side(32), wide())).values()
+    assert bad(artifact) == ("session here", "blocks.0.mlp.1")
 
 
 def test_a_weight_that_changed_on_the_way_into_the_graph_is_named(tmp_path, monkeypatch):
