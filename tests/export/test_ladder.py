@@ -78,36 +78,36 @@ def test_a_broken_decomposition_is_the_first_bad_hop_and_its_layer_is_named(tmp_
     assert "exported program against eager" in sentence(artifact) and "from the layer 5 on" in sentence(artifact)
 
 
-def test_a_backend_that_computes_a_layer_wrongly_is_found_by_lowering_prefixes(tmp_path, monkeypatch):
+def miscomputed(monkeypatch, kind, change):
+    """Lets the backend compute nodes of a kind as a change of them says."""
     sound = to_executorch.to_edge_transform_and_lower
 
-    def clamps_high(program, **options):
+    def wrong(program, **options):
         module = program.module(check_guards=False)
         for node in module.graph.nodes:
-            if "hardtanh" in str(node.target):
-                node.args = (node.args[0], 5.0, 6.0)
+            if kind in str(node.target):
+                change(node)
         module.recompile()
         return sound(culprit.torch.export.export(module, program.example_inputs[0], strict=False), **options)
 
     for room in (to_executorch, culprit):
-        monkeypatch.setattr(room, "to_edge_transform_and_lower", clamps_high)
+        monkeypatch.setattr(room, "to_edge_transform_and_lower", wrong)
+
+
+def test_a_backend_that_computes_a_layer_wrongly_is_found_by_lowering_prefixes(tmp_path, monkeypatch):
+    def clamp_high(node):
+        node.args = (node.args[0], 5.0, 6.0)
+
+    miscomputed(monkeypatch, "hardtanh", clamp_high)
     (artifact,) = climbed(made(["xnnpack-int8"], tmp_path)).values()
     assert bad(artifact) == ("session here", "2")
 
 
 def test_in_dynamic_int8_too(tmp_path, monkeypatch):
-    sound = to_executorch.to_edge_transform_and_lower
+    def cut_off(node):
+        node.target, node.kwargs = torch.ops.aten.relu.default, {}
 
-    def cuts_off(program, **options):
-        module = program.module(check_guards=False)
-        for node in module.graph.nodes:
-            if "gelu" in str(node.target):
-                node.target, node.kwargs = torch.ops.aten.relu.default, {}
-        module.recompile()
-        return sound(culprit.torch.export.export(module, program.example_inputs[0], strict=False), **options)
-
-    for room in (to_executorch, culprit):
-        monkeypatch.setattr(room, "to_edge_transform_and_lower", cuts_off)
+    miscomputed(monkeypatch, "gelu", cut_off)
     (artifact,) = climbed(made(["xnnpack-int8-dynamic"], tmp_path, of_side(32), wide())).values()
     assert bad(artifact) == ("session here", "blocks.0.mlp.1")
 
